@@ -1,0 +1,1 @@
+"""Declarative, test-driven model apps."""

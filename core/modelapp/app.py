@@ -1,0 +1,194 @@
+"""The classes app.toml is read into. One class a table, one attribute a key; `doc` metadata feeds the reference."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from modelapp.fieldtype import FieldType
+
+
+def key(doc: str, *, default: Any = attrs.NOTHING, factory: Any = None, **bounds: Any) -> Any:
+    """A key of app.toml: an attribute with its documentation and, for numbers, `min` and `max`."""
+    metadata = {"doc": doc, **bounds}
+    if factory is not None:
+        return attrs.field(factory=factory, metadata=metadata)
+    return attrs.field(default=default, metadata=metadata)
+
+
+@attrs.frozen(kw_only=True)
+class AppInfo:
+    """[app]"""
+
+    name: str = key("lower-case letters, digits and dashes; becomes part of URLs and job names")
+    description: str = key("one sentence for people", default="")
+    schema_version: int = key("the version of this file format", default=1, min=1, max=1)
+    requires: str = key('the modelapp versions the app works with, e.g. ">=0.1"', default="")
+    seed: int = key("seeds the random choices of tests and of traffic splits in tests", default=0, min=0)
+
+
+@attrs.frozen(kw_only=True)
+class Pad:
+    """How ragged rows of one input are made equally long before they share a batch."""
+
+    value: float = key("what the padding is filled with", default=0)
+    side: Literal["left", "right"] = key("where the padding goes", default="right")
+
+
+@attrs.frozen(kw_only=True)
+class Model:
+    """[models.NAME]"""
+
+    name: str = attrs.field(metadata={"from_header": True})
+    source: str = key('a path beside app.toml, "package:NAME/path", or "handlers.py:Class" for the python runtime')
+    runtime: str = key("the name of a runtime plugin")
+    files: Mapping[str, str] = key("further files the model needs, each a source", factory=dict)
+    device: str = key("where it runs", default="cpu")
+    max_batch_size: int = key("the most rows one run may hold", default=1, min=1)
+    max_wait_ms: float = key("the longest a row may wait for company while the model is idle", default=0, min=0)
+    max_queue: int = key("the most rows that may wait; one more is refused with 429", default=64, min=1)
+    concurrency: int = key("runs at the same time, where the runtime can", default=1, min=1)
+    threads: int = key("threads of one run; 0: the cores shared among replicas", default=0, min=0)
+    pad: Mapping[str, Pad] = key("inputs whose rows may differ in length, and how they are padded", factory=dict)
+    finite: bool = key("an output row with NaN or infinity is an error", default=False)
+    rerun: bool = key("a failed batch may be split and run again to find the offender", default=True)
+    required: bool = key("the app is ready only when this model is", default=True)
+    warmup_calls: int = key("runs on a warm-up example before the model counts as ready", default=1, min=0)
+    preprocess: str = key('"file.py:function" applied to one request before the model', default="")
+    postprocess: str = key('"file.py:function" applied to one answer after the model', default="")
+    options: Any = attrs.field(default=None, metadata={"plugin": "runtime"})
+    """[models.NAME.<runtime>], as an instance of the runtime's options class."""
+
+
+@attrs.frozen(kw_only=True)
+class Field:
+    """One declared input or output of an endpoint."""
+
+    name: str = attrs.field(metadata={"from_header": True})
+    type: FieldType = key('a type word, e.g. "str", "list[float]", "image", "int?"')
+    default: Any = key("used when the request leaves the field out", default=attrs.NOTHING)
+    doc: str = key("one sentence for people", default="")
+    min: float | None = key("smallest value of a number", default=None)
+    max: float | None = key("largest value of a number", default=None)
+    min_chars: int | None = key("fewest characters of a str", default=None, min=0)
+    max_chars: int | None = key("most characters of a str", default=None, min=0)
+    min_items: int | None = key("fewest items of a list", default=None, min=0)
+    max_items: int | None = key("most items of a list", default=None, min=0)
+    pattern: str = key("a regular expression that a str must match somewhere", default="")
+    choices: tuple[Any, ...] = key("the only values allowed", default=())
+    max_side_px: int | None = key("longest side of an image, in pixels", default=None, min=1)
+    max_seconds: float | None = key("longest audio or video, in seconds", default=None, min=0)
+    dtype: str = key("element type of a tensor", default="float32")
+    shape: tuple[int, ...] = key("dimensions of a tensor; -1: any", default=())
+    fields: Mapping[str, "Field"] = key("the fields of a record", factory=dict)
+
+    @property
+    def required(self) -> bool:
+        """Whether a request must carry it."""
+        return self.default is attrs.NOTHING and not self.type.nullable
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One step of an endpoint: a model, or a function of handlers.py."""
+
+    name: str = key("what later steps call its result")
+    run: str = key('a model, or "file.py:function"')
+    needs: tuple[str, ...] = key("input fields or earlier steps", default=())
+
+
+@attrs.frozen(kw_only=True)
+class Split:
+    """Traffic shared among models: one of them answers each request."""
+
+    arms: Mapping[str, float] = key("model -> share of the traffic, in percent; they sum to 100")
+    by: str = key("header or input field that keeps a caller on one arm; absent: random", default="")
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """[endpoints.NAME]: exactly one of `model`, `steps` and `split`."""
+
+    name: str = attrs.field(metadata={"from_header": True})
+    model: str = key("the model that answers", default="")
+    steps: tuple[Step, ...] = key("models and functions, each fed by input fields and earlier steps", default=())
+    split: Split | None = key("models that share the traffic", default=None)
+    path: str = key("the URL path; default: / and the name", default="")
+    timeout_s: float = key("time allowed for a request, queueing included", default=30, min=0.001)
+    max_body_mb: float | None = key("largest request body; default: the server's", default=None, min=0.001)
+    preprocess: str = key('"file.py:function" applied to the inputs first', default="")
+    postprocess: str = key('"file.py:function" applied to the result last', default="")
+    input: Mapping[str, Field] = key("the fields of a request", factory=dict)
+    output: Mapping[str, Field] = key("the fields of an answer", factory=dict)
+
+    @property
+    def route(self) -> str:
+        """The URL path."""
+        return self.path or f"/{self.name}"
+
+
+@attrs.frozen(kw_only=True)
+class ExpectError:
+    """The error a test expects."""
+
+    status: int = key("the HTTP status", min=400, max=599)
+    contains: str = key("text its message must contain", default="")
+
+
+@attrs.frozen(kw_only=True)
+class AppTest:
+    """[[tests]]: an input and what must come out."""
+
+    name: str = key("unique")
+    endpoint: str = key("may be left out where the app has one", default="")
+    input: Mapping[str, Any] = key("one request; a field of a media type is a path beside app.toml", factory=dict)
+    cases: str = key("a .jsonl file of requests with expected values, scored by `metric`", default="")
+    metric: str = key("how cases are scored", default="")
+    metric_field: str = key("the output field that is scored", default="")
+    metric_min: float | None = key("the least score that passes", default=None)
+    metric_max: float | None = key("the largest score that passes", default=None)
+    expect: Mapping[str, Any] = key("output fields and their values; fields not listed are free", factory=dict)
+    expect_min: Mapping[str, float] = key("output fields and their least values", factory=dict)
+    expect_max: Mapping[str, float] = key("output fields and their largest values", factory=dict)
+    expect_contains: Mapping[str, Any] = key("output fields and what each must contain", factory=dict)
+    expect_match: Mapping[str, str] = key("output fields and a regular expression each must match", factory=dict)
+    expect_error: ExpectError | None = key("the error that must come", default=None)
+    expect_file: str = key("a .json or .npz file with the expected output", default="")
+    abs_tol: float = key("absolute tolerance of numbers", default=1e-6, min=0)
+    rel_tol: float = key("relative tolerance of numbers", default=1e-4, min=0)
+    probe: str = key("look at this step's result instead of the answer", default="")
+    arm: str = key("answer with this arm of a split endpoint", default="")
+    repeat: int = key("how often the request is sent", default=1, min=1)
+    pass_min: int | None = key("how many repeats must pass; default: all", default=None, min=1)
+    tags: tuple[str, ...] = key("words to select tests by", default=())
+    line: int = attrs.field(default=0, metadata={"from_position": True})
+    """The line of its header in app.toml."""
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """[server]"""
+
+    host: str = key("the address to listen on", default="127.0.0.1")
+    port: int = key("the port; 0: any free one", default=8000, min=0, max=65535)
+    max_body_mb: float = key("largest request body of any route", default=10, min=0.001)
+    drain_s: float = key("longest time requests in progress have when the server stops", default=35, min=0)
+
+
+@attrs.frozen(kw_only=True)
+class App:
+    """A whole app.toml, valid. `root` is the folder it lies in."""
+
+    app: AppInfo
+    models: Mapping[str, Model] = attrs.field(factory=dict)
+    endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
+    tests: tuple[AppTest, ...] = ()
+    server: Server = attrs.field(factory=Server)
+    root: Path = attrs.field(default=Path(), metadata={"from_position": True})
+    path: Path = attrs.field(default=Path("app.toml"), metadata={"from_position": True})
+
+    @property
+    def name(self) -> str:
+        """[app] name."""
+        return self.app.name

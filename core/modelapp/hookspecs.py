@@ -1,0 +1,61 @@
+"""Every hook a plugin may implement, in the order of an app's life.
+
+Hooks only collect and notify: they return light records, and what those open serves the requests. Implementations take
+a hook's arguments by name, any of them or none, never with a default.
+"""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from modelapp.routes import ProtocolRoutes
+from modelapp.runtime import RuntimeSpec
+from modelapp.scheduler import SchedulerSpec
+from modelapp.service import Service
+
+PROJECT = "modelapp"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as the implementation of the hook of its name."""
+
+
+@hookspec
+def modelapp_runtimes() -> Iterable[RuntimeSpec]:  # type: ignore[empty-body]
+    """The runtimes this plugin brings. Called once, when the command line or a replica starts.
+
+    Return records only: the library behind a runtime is imported by `RuntimeSpec.open`.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_schedulers() -> Iterable[SchedulerSpec]:  # type: ignore[empty-body]
+    """The schedulers this plugin brings. Called once, when the command line starts.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:  # type: ignore[empty-body]
+    """The protocols this plugin speaks for `service`. Called in each replica before it listens.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_ready(service: Service) -> None:
+    """`service` has become ready: every required model answered its warm-up. Called once a replica.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_stopping(service: Service) -> None:
+    """`service` has begun to drain and will take no more requests. Called once a replica.
+
+    .. versionadded:: 0.1
+    """

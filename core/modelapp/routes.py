@@ -1,0 +1,124 @@
+"""Routes: how a protocol plugin says which paths it answers, and the table that finds them."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TypeAlias
+
+import attrs
+
+from modelapp.call import Call
+from modelapp.errors import MethodNotAllowed, NotFound, RequestError
+
+JSON = "application/json"
+RESERVED_PATHS = ("/livez", "/readyz", "/metrics", "/openapi.json", "/v1", "/v2")
+"""Paths that no endpoint may take."""
+
+
+@attrs.frozen
+class HttpRequest:
+    """A whole request. Header names are lower case; `body` is complete and within the route's bound."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    params: Mapping[str, str]
+    call: Call
+
+
+@attrs.frozen
+class HttpResponse:
+    """A whole answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+ErrorShape: TypeAlias = Callable[[RequestError], HttpResponse]
+"""Turns a failure into the protocol's own error answer."""
+
+
+@attrs.frozen
+class Route:
+    """One method and path. "{name}" matches a whole segment, its value is in `HttpRequest.params`."""
+
+    method: str
+    path: str
+    handler: Handler
+    max_body_bytes: int = 10 * 1024 * 1024
+    timeout_s: float | None = None
+    document: Mapping[str, object] | None = None
+    """The OpenAPI operation object of this route, or None to leave it out of the document."""
+
+
+@attrs.frozen
+class ProtocolRoutes:
+    """All routes of one protocol. Failures below `prefix`, unknown paths included, take `error`'s shape."""
+
+    name: str
+    prefix: str
+    routes: tuple[Route, ...]
+    error: ErrorShape
+
+
+class RouteTable:
+    """Finds the route of a request: a dictionary for fixed paths, a segment match for those with parameters."""
+
+    def __init__(self, protocols: Sequence[ProtocolRoutes]) -> None:
+        self.protocols = tuple(sorted(protocols, key=lambda protocol: -len(protocol.prefix)))
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[tuple[str, ...], dict[str, Route]]] = []
+        for protocol in protocols:
+            for route in protocol.routes:
+                self._add(route)
+
+    def _add(self, route: Route) -> None:
+        if "{" not in route.path:
+            methods = self._fixed.setdefault(route.path, {})
+        else:
+            segments = tuple(route.path.split("/"))
+            methods = next((found for pattern, found in self._patterns if pattern == segments), {})
+            if not methods:
+                self._patterns.append((segments, methods))
+        if route.method in methods:
+            raise ValueError(f"two routes answer {route.method} {route.path}")
+        methods[route.method] = route
+
+    def error_shape(self, path: str) -> ErrorShape:
+        """The error shape of the protocol that owns `path`."""
+        for protocol in self.protocols:
+            if path == protocol.prefix or path.startswith(protocol.prefix.rstrip("/") + "/"):
+                return protocol.error
+        return self.protocols[-1].error
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """The route and its path parameters. Raises NotFound or MethodNotAllowed (with an Allow header)."""
+        methods = self._fixed.get(path)
+        params: Mapping[str, str] = {}
+        if methods is None:
+            methods, params = self._match(path)
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            allowed = ", ".join(sorted(methods))
+            raise MethodNotAllowed(f"{path} takes {allowed}, not {method}", headers=[("allow", allowed)])
+        return route, params
+
+    def _match(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        segments = path.split("/")
+        for pattern, methods in self._patterns:
+            if len(pattern) == len(segments):
+                params: dict[str, str] = {}
+                for want, got in zip(pattern, segments, strict=True):
+                    if want.startswith("{"):
+                        params[want[1:-1]] = got
+                    elif want != got:
+                        break
+                else:
+                    return methods, params
+        near = get_close_matches(path, self._fixed, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else f"; routes: {', '.join(sorted(self._fixed))}"
+        raise NotFound(f'there is no route "{path}"{hint}')

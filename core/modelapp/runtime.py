@@ -1,0 +1,168 @@
+"""The contract of a runtime: what a plugin that opens models must offer.
+
+A runtime plugin yields a `RuntimeSpec` from the hook `modelapp_runtimes`. The spec is light: importing it must not
+import the library behind it. `RuntimeSpec.open` does, once, in the replica, after `RuntimeSpec.environment` is set.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import attrs
+
+from modelapp.signature import Signature
+
+if TYPE_CHECKING:  # numpy takes 80 ms to import, which the command line need not spend
+    from numpy.typing import NDArray
+
+Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
+"""Named arrays; axis 0 counts rows where the signature is batched."""
+Records: TypeAlias = Sequence[Mapping[str, Any]]
+"""Plain values, one mapping a row."""
+Rows: TypeAlias = "Arrays | Records"
+"""What a model is handed and hands back: arrays or records, as its signature's kind says."""
+
+API_VERSION = 1
+"""The version of this contract; a spec lists those it can serve."""
+
+
+@attrs.frozen
+class Availability:
+    """Whether a runtime can work here; `missing` says what is absent and `fix` the command that brings it."""
+
+    ok: bool
+    missing: str = ""
+    fix: str = ""
+    devices: tuple[str, ...] = ("cpu",)
+
+
+@attrs.frozen
+class Placement:
+    """Where and with how much a model is loaded. `threads` is the budget for one run; the runtime must keep to it."""
+
+    device: str = "cpu"
+    threads: int = 1
+    cache_dir: Path | None = None
+
+
+@attrs.frozen
+class Artefact:
+    """A model's files on this machine. `source` is the main file or folder, or "file.py:Class" below `root`."""
+
+    name: str
+    source: Path
+    symbol: str = ""
+    root: Path = Path()
+    files: Mapping[str, Path] = attrs.Factory(dict)
+
+
+class Run:
+    """One execution: its deadline, and the way to stop it.
+
+    A runtime that can stop a run registers how with `on_cancel`; the function is called at most once, from another
+    thread.
+    """
+
+    __slots__ = ("_callbacks", "_lock", "cancelled", "deadline_s", "rows")
+
+    def __init__(self, rows: int = 1, deadline_s: float | None = None) -> None:
+        self.rows = rows
+        self.deadline_s = deadline_s
+        self.cancelled = False
+        self._callbacks: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the run is cancelled; at once where it already is."""
+        with self._lock:
+            if not self.cancelled:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def cancel(self) -> None:
+        """Ask the runtime to stop; without effect on a run that has ended."""
+        with self._lock:
+            self.cancelled = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+class LoadedModel(Protocol):
+    """A model ready to run. `infer` is called from one thread at a time unless the spec claims "concurrent"."""
+
+    @property
+    def signature(self) -> Signature:
+        """What goes in and comes out, as loaded."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The device in use, compared with the one that was asked for."""
+        ...
+
+    def infer(self, rows: Any, run: Run) -> Rows:
+        """Answer `rows` (arrays or records, as the signature says) in their order, one answer a row."""
+        ...
+
+    def close(self) -> None:
+        """Give memory back; called once, after the last run has ended."""
+        ...
+
+
+class Runtime(Protocol):
+    """Opens models. One instance a replica."""
+
+    def describe(self, artefact: Artefact, options: Any) -> Signature | None:
+        """The signature without loading the weights, or None where only loading can tell."""
+        ...
+
+    def load(self, artefact: Artefact, options: Any, placement: Placement) -> LoadedModel:
+        """Load for `placement`. Raises LoadError, naming file and reason."""
+        ...
+
+
+def always_available() -> Availability:
+    """The probe of a runtime that needs nothing beyond this package."""
+    return Availability(ok=True)
+
+
+@attrs.frozen
+class NoOptions:
+    """The options class of a plugin that takes none."""
+
+
+@attrs.frozen
+class RuntimeSpec:
+    """What a runtime plugin yields.
+
+    `options` is an attrs class; [models.N.<name>] in app.toml is read into it. `capabilities` are words out of
+    CAPABILITIES. `environment` must be set before the library is imported; "{threads}" in a value is filled in.
+    """
+
+    name: str
+    open: Callable[[], Runtime]
+    options: type = NoOptions
+    capabilities: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = attrs.Factory(dict)
+    probe: Callable[[], Availability] = always_available
+    api_versions: frozenset[int] = frozenset({API_VERSION})
+
+
+CAPABILITIES: Mapping[str, str] = {
+    "tensors": "models over named arrays",
+    "records": "models over plain records",
+    "cancel": "a run in progress can be stopped",
+    "concurrent": "one loaded model may run on several threads at once",
+}
+
+
+def row_count(rows: Rows, *, batched: bool = True) -> int:
+    """How many rows `rows` holds; 1 where the signature is not batched."""
+    if not batched:
+        return 1
+    if isinstance(rows, Mapping):
+        return len(next(iter(rows.values()))) if rows else 0
+    return len(rows)
