@@ -135,10 +135,22 @@ class NoOptions:
 
 
 @attrs.frozen
+class RawOptions:
+    """The options class of a runtime whose keys only the loaded model knows, as those of a user's own class.
+
+    app.toml is read without importing the model, so the table arrives here unchecked; `load` checks it and raises
+    LoadError, naming key and fix.
+    """
+
+    values: Mapping[str, Any] = attrs.Factory(dict)
+
+
+@attrs.frozen
 class RuntimeSpec:
     """What a runtime plugin yields.
 
-    `options` is an attrs class; [models.N.<name>] in app.toml is read into it. `capabilities` are words out of
+    `options` is an attrs class; [models.N.<name>] in app.toml is read into it, whole and unchecked where the class is
+    RawOptions. `capabilities` are words out of
     CAPABILITIES. `environment` must be set before the library is imported; "{threads}" in a value is filled in.
     """
 
