@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from modelapp.problems import Problem
 
 
@@ -137,6 +139,10 @@ class RequestError(ModelAppError):
         self.field = field
         self.retry_after_s = retry_after_s
         self.headers = tuple(headers)
+
+    def again(self) -> "Self":
+        """An equal error without traceback, for another request with the same outcome."""
+        return type(self)(self.message, field=self.field, retry_after_s=self.retry_after_s, headers=self.headers)
 
 
 class BadRequest(RequestError):

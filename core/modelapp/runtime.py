@@ -16,11 +16,11 @@ from modelapp.signature import Signature
 if TYPE_CHECKING:  # numpy takes 80 ms to import, which the command line need not spend
     from numpy.typing import NDArray
 
-Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
+Arrays: TypeAlias = Mapping[str, "NDArray[Any]"]
 """Named arrays; axis 0 counts rows where the signature is batched."""
 Records: TypeAlias = Sequence[Mapping[str, Any]]
 """Plain values, one mapping a row."""
-Rows: TypeAlias = "Arrays | Records"
+Rows: TypeAlias = Arrays | Records
 """What a model is handed and hands back: arrays or records, as its signature's kind says."""
 
 API_VERSION = 1

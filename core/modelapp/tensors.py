@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelapp.app import Pad
 from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.runtime import Arrays
 from modelapp.signature import Signature, TensorSpec
@@ -36,6 +35,46 @@ def check_inputs(signature: Signature, arrays: Arrays) -> Arrays:
     if signature.batched:
         _check_rows(checked)
     return checked
+
+
+class InputCheck:
+    """`check_inputs` for one signature, compiled: the common case is cheap, the slow path says what is wrong."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._specs = [(spec.name, spec.numpy_dtype, len(spec.shape)) for spec in signature.inputs]
+        self._fixed = [
+            (spec.name, axis, dim)
+            for spec in signature.inputs
+            for axis, dim in enumerate(spec.shape)
+            if isinstance(dim, int)
+        ]
+        places: dict[str, list[tuple[str, int]]] = {}
+        for spec in signature.inputs:
+            for axis, dim in enumerate(spec.shape):
+                symbol = "rows" if signature.batched and axis == 0 else dim
+                if isinstance(symbol, str):
+                    places.setdefault(symbol, []).append((spec.name, axis))
+        self._shared = [found for found in places.values() if len(found) > 1]
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        """The arrays in the signature's order. Raises InvalidInput."""
+        if self._fits(arrays):
+            return arrays
+        return check_inputs(self._signature, arrays)
+
+    def _fits(self, arrays: Arrays) -> bool:
+        if len(arrays) != len(self._specs):
+            return False
+        for (name, dtype, rank), got in zip(self._specs, arrays, strict=True):
+            array = arrays.get(name)
+            if name != got or array is None or array.dtype != dtype or array.ndim != rank:
+                return False
+            if not array.size or not array.flags.c_contiguous:
+                return False
+        if any(arrays[name].shape[axis] != size for name, axis, size in self._fixed):
+            return False
+        return all(len({arrays[name].shape[axis] for name, axis in found}) == 1 for found in self._shared)
 
 
 def describe_shape(shape: Sequence[int | str | None]) -> str:
@@ -92,45 +131,6 @@ def check_outputs(signature: Signature, arrays: Arrays, rows: int) -> None:
             got = len(array) if array.ndim else "a single value"
             if got != rows:
                 raise ModelFailed(f'the model was given {rows} rows and answered {got} in "{name}"')
-
-
-def shape_key(arrays: Arrays, pad: Mapping[str, Pad]) -> tuple[Any, ...]:
-    """Requests with equal keys may share a batch: the same inputs, and equal sizes where nothing is padded."""
-    return tuple((name, array.ndim if name in pad else array.shape[1:]) for name, array in arrays.items())
-
-
-def stack(parts: Sequence[Arrays], pad: Mapping[str, Pad]) -> Arrays:
-    """One batch from several requests' arrays, rows in order; padded inputs grow to the longest among them."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: _stack_one([part[name] for part in parts], pad.get(name)) for name in parts[0]}
-
-
-def _stack_one(arrays: list[NDArray[Any]], pad: Pad | None) -> NDArray[Any]:
-    first = arrays[0]
-    if pad is None or all(array.shape[1:] == first.shape[1:] for array in arrays):
-        return np.concatenate(arrays)
-    longest = tuple(max(array.shape[axis] for array in arrays) for axis in range(1, first.ndim))
-    batch = np.full((sum(map(len, arrays)), *longest), pad.value, dtype=first.dtype)
-    row = 0
-    for array in arrays:
-        spans = zip(array.shape[1:], longest, strict=True)
-        place = tuple(slice(size - own, size) if pad.side == "left" else slice(own) for own, size in spans)
-        batch[(slice(row, row + len(array)), *place)] = array
-        row += len(array)
-    return batch
-
-
-def cut(arrays: Arrays, sizes: Sequence[int]) -> list[Arrays]:
-    """The batch's answers, one part a request, in order."""
-    if len(sizes) == 1:
-        return [arrays]
-    parts: list[Arrays] = []
-    row = 0
-    for size in sizes:
-        parts.append({name: array[row : row + size] for name, array in arrays.items()})
-        row += size
-    return parts
 
 
 def finite_rows(arrays: Arrays) -> NDArray[np.bool_] | None:

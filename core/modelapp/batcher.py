@@ -1,0 +1,274 @@
+"""The batcher at work: it feeds one model from its queue, on the loop or on threads, and answers whoever waits."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, Protocol
+
+from modelapp.batching import BatchQueue, Limits, Work
+from modelapp.call import Call
+from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelFailed, NotReady, RequestError
+from modelapp.isolation import Isolated, run_isolated
+from modelapp.runtime import Run
+
+log = logging.getLogger("modelapp")
+
+INLINE_S = 150e-6
+"""Runs expected to be shorter than this stay on the loop: handing them to a thread costs more than the work."""
+
+
+class Executes(Protocol):
+    """What a batcher runs: parts are (rows, count); one answer or error a part."""
+
+    def run(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
+        """Run the parts together; raises where the run as a whole failed."""
+        ...
+
+
+class _Batch:
+    """A run in progress."""
+
+    __slots__ = ("held_s", "run", "started_s", "works")
+
+    def __init__(self, works: list[Work], started_s: float, held_s: float, deadline_s: float | None) -> None:
+        self.works = works
+        self.started_s = started_s
+        self.held_s = held_s
+        self.run = Run(deadline_s=deadline_s)
+
+
+class Batcher:
+    """Queues, batches and runs the requests of one model. Every request gets exactly one outcome.
+
+    Belongs to one event loop; only the runs themselves leave it.
+    """
+
+    def __init__(
+        self, name: str, execution: Executes, limits: Limits, *, concurrency: int = 1, rerun: bool = True
+    ) -> None:
+        self._name = name
+        self._execution = execution
+        self._queue = BatchQueue(limits)
+        self._concurrency = concurrency
+        self._rerun = rerun
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"model-{name}")
+        self._batches: set[_Batch] = set()
+        self._pump_due = False
+        self._wake: asyncio.TimerHandle | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.extra_runs = 0
+        self.runs = 0
+        self.rows_run = 0
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in the queue."""
+        return self._queue.rows
+
+    async def submit(self, parts: Sequence[tuple[Any, int]], key: Hashable, call: Call) -> list[Any]:
+        """The answers to `parts`, in order. Parts are admitted together or not at all; the first error ends all."""
+        now_s = self._loop.time()
+        call.check(now_s)
+        if self._closed:
+            raise NotReady(f'model "{self._name}" is stopping', retry_after_s=1)
+        works = [
+            Work(
+                rows,
+                count,
+                key=key,
+                arrived_s=now_s,
+                deadline_s=call.deadline_s,
+                owner=(self._loop.create_future(), call),
+            )
+            for rows, count in parts
+        ]
+        self._admit(works, now_s)
+        watch = self._busy or not self._inline(self._queue.rows)
+        abandon: Callable[[], None] | None = None
+        if watch:
+
+            def abandon() -> None:
+                self._abandon(works, Cancelled("the client left before the answer"))
+
+            call.watch(abandon)
+        try:
+            return [await work.owner[0] for work in works]
+        except BaseException:
+            self._abandon(works, None)
+            raise
+        finally:
+            if abandon is not None:
+                call.unwatch(abandon)
+
+    def _admit(self, works: list[Work], now_s: float) -> None:
+        rows = sum(work.rows for work in works)
+        if rows > self._queue.limits.max_queue_rows:
+            raise InvalidInput(
+                f"a request of {rows} rows can never fit the queue of {self._queue.limits.max_queue_rows} rows;"
+                " send fewer rows at a time"
+            )
+        self._queue.offer(works, now_s)
+        self._idle.clear()
+        deadline_s = works[0].deadline_s
+        if deadline_s is not None and (self._sweep is None or self._sweep.when() > deadline_s):
+            self._arm_sweep(deadline_s)
+        self._pump_soon()
+
+    @property
+    def _busy(self) -> bool:
+        return len(self._batches) >= self._concurrency
+
+    def _inline(self, rows: int) -> bool:
+        return self._queue.costs.predict_s(min(rows, self._queue.limits.max_rows)) < INLINE_S
+
+    def _pump_soon(self) -> None:
+        # One turn later, so that requests read in the same turn of the loop share a run.
+        if not self._pump_due and not self._busy:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        while not self._busy:
+            now_s = self._loop.time()
+            held_since_s = self._queue.held_since_s()
+            works = self._queue.take(now_s)
+            if not works:
+                wake_s = self._queue.wake_at_s(now_s)
+                if wake_s is not None:
+                    self._wake = self._loop.call_at(wake_s, self._pump)
+                break
+            held_s = now_s - held_since_s if held_since_s is not None else 0.0
+            if self._run(works, now_s, held_s):
+                # A long queue of short runs must not keep the loop from its other work.
+                if len(self._queue):
+                    self._pump_soon()
+                break
+        self._settle_idle()
+
+    def _run(self, works: list[Work], now_s: float, held_s: float) -> bool:
+        """Start a batch; True where it ran, and ended, on the loop."""
+        late = [work for work in works if work.deadline_s is not None and work.deadline_s <= now_s]
+        for work in late:
+            works.remove(work)
+            self._answer(work, _too_late())
+        if not works:
+            return False
+        inline = self._inline(sum(work.rows for work in works))
+        deadline_s = None if inline else works[0].deadline_s
+        batch = _Batch(works, now_s, held_s, deadline_s)
+        if inline:
+            self._finish(batch, *self._execute(batch))
+            return True
+        self._batches.add(batch)
+        future = self._threads.submit(self._execute, batch)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._finish, batch, *done.result()))
+        return False
+
+    def _execute(self, batch: _Batch) -> tuple[Isolated[Any], float]:
+        """Runs on the loop or on a thread; never raises."""
+        started = perf_counter()
+
+        def execute(works: Sequence[Work]) -> list[Any]:
+            if batch.run.cancelled:
+                raise Cancelled("nobody waits for this run any more")
+            return self._execution.run([(work.payload, work.rows) for work in works], batch.run)
+
+        isolated = run_isolated(batch.works, execute, split=self._rerun)
+        return isolated, perf_counter() - started
+
+    def _finish(self, batch: _Batch, isolated: Isolated[Any], seconds: float) -> None:
+        self._batches.discard(batch)
+        rows = sum(work.rows for work in batch.works)
+        self.runs += 1 + isolated.extra_runs
+        self.rows_run += rows
+        self.extra_runs += isolated.extra_runs
+        if not isolated.extra_runs:
+            self._queue.costs.add(rows, seconds)
+        for work, outcome in zip(batch.works, isolated.outcomes, strict=True):
+            call: Call = work.owner[1]
+            call.add_time("queue", (batch.started_s - work.arrived_s - batch.held_s) * 1e3)
+            if batch.held_s:
+                call.add_time("batch", batch.held_s * 1e3)
+            call.add_time("execute", seconds * 1e3)
+            self._answer(work, outcome)
+        if len(self._queue):
+            self._pump_soon()
+        self._settle_idle()
+
+    def _answer(self, work: Work, outcome: Any) -> None:
+        future: asyncio.Future[Any] = work.owner[0]
+        if future.done():
+            return
+        if isinstance(outcome, Exception):
+            future.set_exception(self._told(outcome))
+        else:
+            future.set_result(outcome)
+
+    def _told(self, error: Exception) -> RequestError:
+        if isinstance(error, RequestError):
+            # A fresh one each: many futures must not share a traceback.
+            return error.again()
+        log.error('model "%s" raised', self._name, exc_info=error)
+        return ModelFailed(f'model "{self._name}" raised {type(error).__name__}: {error}')
+
+    def _abandon(self, works: Sequence[Work], error: RequestError | None) -> None:
+        """Nobody waits for `works`: drop what has not run, and stop a run that is left without any waiter."""
+        for work in works:
+            self._queue.remove(work)
+            future: asyncio.Future[Any] = work.owner[0]
+            if future.done():
+                if not future.cancelled():
+                    future.exception()  # seen: the first error of the request is the one that is told
+            elif error is None:
+                future.cancel()
+            else:
+                future.set_exception(error.again())
+        for batch in self._batches:
+            if all(work.owner[0].done() for work in batch.works):
+                batch.run.cancel()
+        self._settle_idle()
+
+    def _arm_sweep(self, deadline_s: float) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep = self._loop.call_at(deadline_s, self._expire)
+
+    def _expire(self) -> None:
+        """Answer everyone whose deadline has passed, waiting or running, and look again at the next deadline."""
+        self._sweep = None
+        now_s = self._loop.time()
+        overdue = self._queue.expire(now_s)
+        running = [work for batch in self._batches for work in batch.works if not work.owner[0].done()]
+        overdue += [work for work in running if work.deadline_s is not None and work.deadline_s <= now_s]
+        self._abandon(overdue, _too_late())
+        ahead = [work.deadline_s for work in running if work.deadline_s is not None and work.deadline_s > now_s]
+        next_s = min([*ahead, self._queue.next_deadline_s() or float("inf")], default=float("inf"))
+        if next_s != float("inf"):
+            self._arm_sweep(next_s)
+
+    def _settle_idle(self) -> None:
+        if not self._batches and not self._queue.rows:
+            self._idle.set()
+
+    async def close(self) -> None:
+        """Take no more, finish what is queued, then free the threads."""
+        self._closed = True
+        await self._idle.wait()
+        for timer in (self._wake, self._sweep):
+            if timer is not None:
+                timer.cancel()
+        self._threads.shutdown(wait=True)
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("the time allowed for this request is over")

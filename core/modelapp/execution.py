@@ -1,0 +1,106 @@
+"""One run of a model: requests' rows put together, run, checked, and cut apart again."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+
+from modelapp.app import Model
+from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory, RequestError
+from modelapp.padding import Padding
+from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
+from modelapp.tensors import InputCheck, check_outputs, finite_rows
+
+
+class Execution:
+    """How the rows of one loaded model are checked, keyed, split, stacked and run.
+
+    The batcher above it knows rows only by their number and key.
+    """
+
+    def __init__(self, loaded: LoadedModel, model: Model) -> None:
+        self.loaded = loaded
+        self.signature = loaded.signature
+        self.records = self.signature.kind == "records"
+        self._model = model
+        self._padding = Padding(self.signature, model.pad)
+        self._check = InputCheck(self.signature)
+
+    @property
+    def max_rows(self) -> int:
+        """The most rows a run may hold: what was declared, or 1 where the model cannot be batched."""
+        return self._model.max_batch_size if self.signature.batched else 1
+
+    def check(self, rows: Rows) -> tuple[Rows, int, Hashable]:
+        """The rows ready to run, their number, and the key of rows they may share a run with. Raises InvalidInput."""
+        if self.records:
+            if not rows:
+                raise InvalidInput("a request must hold at least one row")
+            return rows, len(rows), ()
+        arrays = self._check(cast("Arrays", rows))
+        if not self.signature.batched:
+            return arrays, 1, ()
+        return arrays, len(next(iter(arrays.values()))), self._padding.key(arrays)
+
+    def pieces(self, rows: Rows, count: int) -> list[tuple[Rows, int]]:
+        """A request larger than a run, cut into runs."""
+        size = self.max_rows
+        starts = range(0, count, size)
+        if self.records:
+            records = cast("Records", rows)
+            return [(records[start : start + size], min(size, count - start)) for start in starts]
+        arrays = cast("Arrays", rows)
+        return [
+            ({name: array[start : start + size] for name, array in arrays.items()}, min(size, count - start))
+            for start in starts
+        ]
+
+    def join(self, parts: Sequence[Rows]) -> Rows:
+        """The answers of `pieces`, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        if self.records:
+            return [record for part in parts for record in cast("Records", part)]
+        arrays = cast("Sequence[Arrays]", parts)
+        return {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
+
+    def run(self, parts: Sequence[tuple[Rows, int]], run: Run) -> list[Rows | Exception]:
+        """Run the parts together. One answer or error a part; raises where the run as a whole failed."""
+        sizes = [count for _, count in parts]
+        rows = sum(sizes)
+        run.rows = rows
+        try:
+            if self.records:
+                return list(self._run_records([part for part, _ in parts], sizes, rows, run))
+            return self._run_arrays([cast("Arrays", part) for part, _ in parts], sizes, rows, run)
+        except RequestError:
+            raise
+        except MemoryError as error:
+            raise OutOfMemory(f'model "{self._model.name}" ran out of memory on {rows} rows') from error
+
+    def _run_arrays(self, parts: Sequence[Arrays], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
+        outputs = cast("Arrays", self.loaded.infer(self._padding.stack(parts), run))
+        check_outputs(self.signature, outputs, rows)
+        answers: list[Rows | Exception] = list(self._padding.cut(outputs, parts, sizes))
+        if self._model.finite and (good := finite_rows(outputs)) is not None:
+            row = 0
+            for index, size in enumerate(sizes):
+                if not good[row : row + size].all():
+                    answers[index] = ModelFailed(f'model "{self._model.name}" answered with NaN or infinity')
+                row += size
+        return answers
+
+    def _run_records(self, parts: Sequence[Rows], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
+        answers = self.loaded.infer([record for part in parts for record in cast("Records", part)], run)
+        if isinstance(answers, Mapping) or not isinstance(answers, Sequence):
+            raise ModelFailed(
+                f'model "{self._model.name}" should answer a list of records, not {type(answers).__name__}'
+            )
+        if len(answers) != rows:
+            raise ModelFailed(f'model "{self._model.name}" was given {rows} records and answered {len(answers)}')
+        cuts: list[Rows | Exception] = []
+        row = 0
+        for size in sizes:
+            cuts.append(answers[row : row + size])
+            row += size
+        return cuts

@@ -1,0 +1,107 @@
+"""Functions of handlers.py at work: loaded once, run on the loop or beside it, their failures told as outcomes."""
+
+import asyncio
+import inspect
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from modelapp import handlers
+from modelapp.call import Call
+from modelapp.errors import DeadlineExceeded, ModelFailed, QueueFull, RequestError
+
+log = logging.getLogger("modelapp")
+
+
+MAX_WAITING = 256
+"""Calls of synchronous functions that may be under way at once; one more is refused like a full queue."""
+
+
+class Function:
+    """One function of an app, named "file.py:function" in app.toml."""
+
+    def __init__(self, root: Path, ref: str, threads: "FunctionThreads") -> None:
+        self.ref = ref
+        self._root = root
+        self._threads = threads
+        self._function: Callable[..., Any] = handlers.load(root, ref)
+        self._is_async = inspect.iscoroutinefunction(self._function)
+
+    async def __call__(self, call: Call, *arguments: Any) -> Any:
+        """Its result for one request. What it raises becomes ModelFailed, but a RequestError passes as it is."""
+        try:
+            async with asyncio.timeout_at(call.deadline_s):
+                return await self._start(arguments)
+        except RequestError:
+            raise
+        except TimeoutError as error:
+            if call.deadline_s is not None and asyncio.get_running_loop().time() >= call.deadline_s:
+                raise DeadlineExceeded("the time allowed for this request is over") from error
+            raise self._failed(error) from error
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _start(self, arguments: tuple[Any, ...]) -> Awaitable[Any]:
+        if self._is_async:
+            result: Awaitable[Any] = self._function(*arguments)
+            return result
+        return self._threads.start(self._function, arguments)
+
+    def _failed(self, error: Exception) -> ModelFailed:
+        place = self._place(error)
+        log.error("%s raised %s", self.ref, type(error).__name__, exc_info=error)
+        return ModelFailed(f"{self.ref} raised {type(error).__name__}: {error}{place}")
+
+    def _place(self, error: Exception) -> str:
+        """(file:line) of the deepest frame that lies in the app's folder."""
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            file = Path(frame.filename)
+            if file.is_relative_to(self._root):
+                return f" ({file.relative_to(self._root)}:{frame.lineno})"
+        return ""
+
+
+class FunctionThreads:
+    """The threads that synchronous functions run on. A function that outlives its deadline keeps its place here."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="handlers")
+        self._under_way = 0
+
+    def start(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> "asyncio.Future[Any]":
+        """Run it on a thread. Raises QueueFull where too many are under way."""
+        if self._under_way >= MAX_WAITING:
+            raise QueueFull(f"{self._under_way} calls of handler functions are under way", retry_after_s=1)
+        self._under_way += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _: "asyncio.Future[Any]") -> None:
+        self._under_way -= 1
+
+    def close(self) -> None:
+        """Free the threads; functions still running are left to end by themselves."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Functions:
+    """All functions an app names, each loaded once. Raises HandlerError where one does not import."""
+
+    def __init__(self, root: Path, *, threads: int) -> None:
+        self._root = root.resolve()
+        self._threads = FunctionThreads(threads)
+        self._functions: dict[str, Function] = {}
+
+    def get(self, ref: str) -> Function:
+        """The function named `ref`."""
+        if ref not in self._functions:
+            self._functions[ref] = Function(self._root, ref, self._threads)
+        return self._functions[ref]
+
+    def close(self) -> None:
+        """Free the threads."""
+        self._threads.close()

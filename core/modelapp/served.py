@@ -1,0 +1,127 @@
+"""A model of the app in a replica: loaded by its runtime, warmed up, answering through its batcher."""
+
+import asyncio
+import logging
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+from modelapp import sources
+from modelapp.app import Model
+from modelapp.batcher import Batcher
+from modelapp.batching import Limits
+from modelapp.call import Call
+from modelapp.errors import LoadError, ModelAppError, NotReady
+from modelapp.execution import Execution
+from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
+from modelapp.signature import Signature
+
+log = logging.getLogger("modelapp")
+
+State = Literal["waiting", "loading", "warming", "ready", "failed"]
+
+
+class ServedModel:
+    """One model behind its batcher. Implements `modelapp.service.ModelService`."""
+
+    def __init__(self, root: Path, model: Model, placement: Placement) -> None:
+        self.model = model
+        self.state: State = "waiting"
+        self.error: LoadError | None = None
+        self.load_s = 0.0
+        self.notes: list[str] = []
+        self._root = root
+        self._placement = placement
+        self._loaded: LoadedModel | None = None
+        self._execution: Execution | None = None
+        self._batcher: Batcher | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in app.toml."""
+        return self.model.name
+
+    @property
+    def runtime(self) -> str:
+        """The name of the runtime that serves it."""
+        return self.model.runtime
+
+    @property
+    def signature(self) -> Signature | None:
+        """What goes in and comes out; None before it is loaded."""
+        return None if self._loaded is None else self._loaded.signature
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answered its warm-up and takes requests."""
+        return self.state == "ready"
+
+    @property
+    def device(self) -> str:
+        """The device in use, "" before it is loaded."""
+        return "" if self._loaded is None else self._loaded.device
+
+    async def load(self, runtime: Runtime) -> None:
+        """Load off the loop. On failure `state` is "failed" and the LoadError is raised and kept."""
+        self.state = "loading"
+        started = perf_counter()
+        try:
+            self._loaded = await asyncio.to_thread(self._open, runtime)
+        except LoadError as error:
+            self.state, self.error = "failed", error
+            raise
+        self.load_s = perf_counter() - started
+        self._execution = Execution(self._loaded, self.model)
+        self.notes += self._loaded.signature.notes
+        limits = Limits(
+            max_rows=self._execution.max_rows,
+            max_queue_rows=self.model.max_queue,
+            max_wait_s=self.model.max_wait_ms / 1000,
+        )
+        self._batcher = Batcher(
+            self.name, self._execution, limits, concurrency=self.model.concurrency, rerun=self.model.rerun
+        )
+        self.state = "warming"
+
+    def _open(self, runtime: Runtime) -> LoadedModel:
+        try:
+            artefact = sources.artefact(self._root, self.model)
+            loaded = runtime.load(artefact, self.model.options, self._placement)
+        except ModelAppError as error:
+            raise LoadError(f'model "{self.name}": {error.message}', model=self.name, help=error.help) from error
+        except Exception as error:
+            log.debug("loading %s failed", self.name, exc_info=error)
+            told = f'model "{self.name}" did not load: {type(error).__name__}: {error}'
+            raise LoadError(told, model=self.name) from error
+        wanted = self._placement.device
+        if wanted != "auto" and loaded.device.split(":")[0] != wanted.split(":")[0]:
+            loaded.close()
+            raise LoadError(
+                f'model "{self.name}" asked for device "{wanted}", the {self.runtime} runtime uses "{loaded.device}"',
+                model=self.name,
+                help=f'[models.{self.name}] device = "{loaded.device}", or mend the installation of "{wanted}"',
+            )
+        return loaded
+
+    def open_for_requests(self) -> None:
+        """The warm-up went well: take requests."""
+        self.state = "ready"
+
+    async def infer(self, rows: Rows, call: Call) -> Rows:
+        """Check, batch and run; raises RequestError. Answers are in the order of the rows."""
+        if self._execution is None or self._batcher is None or self.state == "failed":
+            why = self.error.message if self.error else f'model "{self.name}" is {self.state}'
+            raise NotReady(why, retry_after_s=1)
+        rows, count, key = self._execution.check(rows)
+        parts = [(rows, count)]
+        if count > self._execution.max_rows:
+            parts = self._execution.pieces(rows, count)
+        answers: list[Any] = await self._batcher.submit(parts, key, call)
+        return self._execution.join(answers)
+
+    async def close(self) -> None:
+        """Finish what is queued and give the memory back."""
+        if self._batcher is not None:
+            await self._batcher.close()
+        if self._loaded is not None:
+            self._loaded.close()
