@@ -168,6 +168,7 @@ CAPABILITIES: Mapping[str, str] = {
     "records": "models over plain records",
     "cancel": "a run in progress can be stopped",
     "concurrent": "one loaded model may run on several threads at once",
+    "scripted": "imitates a model by script, for tests; never counts as coverage of a real one",
 }
 
 

@@ -73,6 +73,7 @@ SCHEDULER_CAPABILITIES: Mapping[str, str] = {
     "weights": "traffic can be shared among releases by percent",
     "scale": "the number of replicas can change while serving",
     "logs": "a replica's output can be read",
+    "scripted": "imitates replicas by script, for tests; never counts as coverage of a real one",
 }
 
 

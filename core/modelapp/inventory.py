@@ -1,0 +1,81 @@
+"""What is installed, as `modelapp plugins` shows it: each plugin, what it brings, and what is missing to use it."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import attrs
+
+from modelapp.runtime import Availability, RuntimeSpec
+from modelapp.scheduler import SchedulerSpec
+
+Result = TypeVar("Result")
+
+SCRIPTED = "scripted"
+"""The capability word of runtimes and schedulers that imitate one; they cover no real one."""
+
+
+@attrs.frozen
+class Part:
+    """A runtime or a scheduler. `scripted` ones imitate, for tests, and never count as coverage of a real one."""
+
+    kind: str
+    name: str
+    capabilities: tuple[str, ...]
+    api_versions: tuple[int, ...]
+    ok: bool
+    missing: str
+    fix: str
+    devices: tuple[str, ...]
+    scripted: bool
+
+
+@attrs.frozen
+class PluginRecord:
+    """One installed plugin. `state` is "ok", "broken" (`problem` says why) or "disabled"."""
+
+    name: str
+    distribution: str
+    version: str
+    target: str
+    state: str
+    problem: str = ""
+    hooks: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+
+def probe(spec: RuntimeSpec | SchedulerSpec) -> Availability:
+    """Whether the library and hardware behind `spec` are here. A probe that fails is an answer too: not available."""
+    try:
+        found: object = contained(spec.probe)
+    except Exception as error:
+        return Availability(ok=False, missing=f"its probe failed: {type(error).__name__}: {error}", devices=())
+    if not isinstance(found, Availability):
+        return Availability(ok=False, missing=f"its probe answered {found!r:.60}, not an Availability", devices=())
+    return found
+
+
+def contained(call: Callable[[], Result]) -> Result:
+    """Call foreign code; what would pass every handler, SystemExit above all, comes out as RuntimeError."""
+    try:
+        return call()
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        what = "it tried to end the process: " if isinstance(error, SystemExit) else ""
+        raise RuntimeError(f"{what}{type(error).__name__}: {error}") from error
+
+
+def part_of(spec: RuntimeSpec | SchedulerSpec) -> Part:
+    """The record of one runtime or scheduler, probed now."""
+    found = probe(spec)
+    return Part(
+        kind="runtime" if isinstance(spec, RuntimeSpec) else "scheduler",
+        name=spec.name,
+        capabilities=tuple(sorted(spec.capabilities)),
+        api_versions=tuple(sorted(spec.api_versions)),
+        ok=found.ok,
+        missing=found.missing,
+        fix=found.fix,
+        devices=found.devices,
+        scripted=SCRIPTED in spec.capabilities,
+    )
