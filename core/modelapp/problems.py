@@ -1,8 +1,16 @@
 """One thing that is wrong with app.toml, and how it is shown: place, source line, carets, and the mending edit."""
 
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_WINDOW = 160
+"""The longest source line that is shown whole, in characters."""
 
 
 @attrs.frozen(kw_only=True)
@@ -12,6 +20,10 @@ class Edit:
     start: int
     end: int
     text: str
+
+    def apply(self, text: str) -> str:
+        """The file's text after the edit."""
+        return text[: self.start] + self.text + text[self.end :]
 
 
 @attrs.frozen(kw_only=True)
@@ -27,7 +39,7 @@ class Related:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One problem. Lines and columns count from 1, columns in characters."""
+    """One problem. Lines and columns count from 1, columns in characters; line 0: the file as a whole."""
 
     code: str
     message: str
@@ -43,6 +55,92 @@ class Problem:
     edit: Edit | None = None
     command: str = ""
 
+    @property
+    def place(self) -> str:
+        """file:line:column, or the file alone where no line is to blame."""
+        name = shown(self.file)
+        return f"{name}:{self.line}:{self.column}" if self.line else name
+
     def render(self) -> str:
         """The text shown to people."""
-        raise NotImplementedError
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"error[{self.code}]: {self.message}"
+        places = [*self.related]
+        if self.line:
+            own = Related(line=self.line, column=self.column, length=self.length, source=self.source, label=self.label)
+            places.append(own)
+        width = max([2, *(len(str(place.line)) for place in places)])
+        yield f"{' ' * width}--> {self.place}"
+        for place in sorted(places, key=lambda place: (place.line, place.column)):
+            yield from _snippet(place, width)
+        if self.help:
+            yield f"{' ' * width} = help: {self.help}"
+        if self.command:
+            yield f"{' ' * width} = run:  {self.command}"
+        for note in self.notes:
+            yield f"{' ' * width} = note: {note}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The problem as plain JSON values."""
+        values = attrs.asdict(self)
+        values["file"] = shown(self.file)
+        values["notes"] = list(self.notes)
+        values["related"] = list(values["related"])
+        return values
+
+    def annotation(self) -> str:
+        """The problem as a GitHub workflow command, which marks the line in a pull request."""
+        text = "\n".join(part for part in (self.message, self.help and f"help: {self.help}", self.command) if part)
+        place = f"file={_property(shown(self.file))}"
+        if self.line:
+            end = self.column + max(self.length, 1)
+            place += f",line={self.line},col={self.column},endColumn={end}"
+        return f"::error {place},title={_property(self.code)}::{_escaped(text)}"
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems by file, line and column; the order in which people mend them."""
+    return sorted(problems, key=lambda problem: (str(problem.file), problem.line, problem.column, problem.code))
+
+
+def shown(file: Path) -> str:
+    """A file's name as people see it: relative to the current folder where it lies below it."""
+    try:
+        return str(file.relative_to(Path.cwd())) if file.is_absolute() else str(file)
+    except ValueError:
+        return str(file)
+
+
+def _snippet(place: Related, width: int) -> Iterator[str]:
+    source, column = _cut(_CONTROL.sub("�", place.source), place.column)
+    marked = source[column - 1 : column - 1 + place.length]
+    # Tabs stay tabs and wide characters count twice, so that the carets stand under what they mean.
+    indent = "".join("\t" if char == "\t" else " " * _columns(char) for char in source[: column - 1])
+    carets = "^" * max(1, sum(_columns(char) for char in marked))
+    yield f"{place.line:>{width}} | {source}"
+    yield f"{' ' * width} | {indent}{carets} {place.label}".rstrip()
+
+
+def _cut(source: str, column: int) -> tuple[str, int]:
+    """A window of a very long line that holds the column, and the column within it."""
+    if len(source) <= _WINDOW:
+        return source, column
+    start = max(0, min(column - _WINDOW // 2, len(source) - _WINDOW))
+    head, tail = "..." if start else "", "..." if start + _WINDOW < len(source) else ""
+    return head + source[start : start + _WINDOW] + tail, column - start + len(head)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,174 @@
+"""The texts an app is read from, app.toml and overrides from the command line, and problems placed in them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from modelapp.problems import Edit, Problem, Related
+from modelapp.spans import KeyPath, Span, Spans
+from modelapp.suggestions import toml_key
+
+At = Literal["key", "value", "header"]
+
+
+@attrs.frozen
+class Document:
+    """One TOML text with its index."""
+
+    file: Path
+    text: str
+    spans: Spans
+
+    def holds(self, path: KeyPath) -> bool:
+        """Whether the text says something about exactly this path."""
+        return path in self.spans.keys or path in self.spans.values
+
+    def span(self, path: KeyPath, at: At) -> Span:
+        """The characters that stand for a path; those of the nearest table around it where it has none."""
+        for length in range(len(path), 0, -1):
+            for candidates in self._preference(at if length == len(path) else "header"):
+                if found := candidates.get(path[:length]):
+                    return found
+        return Span(0, 0)
+
+    def _preference(self, at: At) -> Iterator[dict[KeyPath, Span]]:
+        spans = self.spans
+        order = {
+            "key": (spans.keys, spans.values, spans.headers),
+            "value": (spans.values, spans.headers, spans.keys),
+            "header": (spans.headers, spans.values, spans.keys),
+        }
+        yield from order[at]
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a table's header, or of a key."""
+        return position(self.text, self.span(path, "header").start)[0]
+
+
+def position(text: str, offset: int) -> tuple[int, int]:
+    """Line and column of a character, from 1; a byte order mark has no column."""
+    start = text.rfind("\n", 0, offset) + 1
+    mark = 1 if start == 0 and text.startswith("\ufeff") else 0
+    return text.count("\n", 0, offset) + 1, max(offset - start - mark, 0) + 1
+
+
+def source_line(text: str, offset: int) -> str:
+    """The line around a character, without its end and without a byte order mark."""
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    return text[start : len(text) if end < 0 else end].rstrip("\r").removeprefix("\ufeff")
+
+
+def related(text: str, span: Span, label: str) -> Related:
+    """A second place of a problem."""
+    line, column = position(text, span.start)
+    source = source_line(text, span.start)
+    length = max(1, min(span.end - span.start, len(source) - column + 1))
+    return Related(line=line, column=column, length=length, source=source, label=label)
+
+
+def problem_at(file: Path, text: str, span: Span, code: str, message: str, label: str = "", **more: Any) -> Problem:
+    """A problem about the characters of `span`; `more` are further attributes of Problem."""
+    here = related(text, span, label)
+    return Problem(
+        code=code,
+        message=message,
+        file=file,
+        line=here.line,
+        column=here.column,
+        length=here.length,
+        source=here.source,
+        label=label,
+        **more,
+    )
+
+
+@attrs.frozen
+class Sources:
+    """app.toml and the overrides laid over it; each path is looked up in the text that had the last word on it."""
+
+    base: Document
+    overrides: Sequence[Document] = ()
+
+    def document(self, path: KeyPath) -> Document:
+        """The text that a path's value comes from."""
+        return next((document for document in reversed(self.overrides) if document.holds(path)), self.base)
+
+    def text_of(self, path: KeyPath) -> str:
+        """The TOML text of a path's value, "" where it has none of its own."""
+        document = self.document(path)
+        span = document.spans.values.get(path)
+        return document.text[span.start : span.end] if span else ""
+
+    def related(self, path: KeyPath, label: str, at: At = "header") -> tuple[Related, ...]:
+        """A second place in app.toml; none where the path comes from an override."""
+        document = self.document(path)
+        return (related(document.text, document.span(path, at), label),) if document is self.base else ()
+
+    def problem(
+        self,
+        code: str,
+        message: str,
+        path: KeyPath,
+        label: str = "",
+        *,
+        at: At = "value",
+        edit: Edit | None = None,
+        **more: Any,
+    ) -> Problem:
+        """A problem about a path. An edit mends app.toml, so one about an override has none."""
+        document = self.document(path)
+        span = document.span(path, at)
+        kept = edit if document is self.base else None
+        return problem_at(document.file, document.text, span, code, message, label, edit=kept, **more)
+
+    def replace(self, path: KeyPath, text: str, at: At = "value") -> Edit | None:
+        """The edit that puts `text` in the place of a path's key, value or header."""
+        spans = self.base.spans
+        found = {"key": spans.keys, "value": spans.values, "header": spans.headers}[at].get(path)
+        return Edit(start=found.start, end=found.end, text=text) if found else None
+
+    def remove(self, path: KeyPath) -> Edit | None:
+        """The edit that takes a key and its value out; None where they do not have their lines to themselves."""
+        lines = self.lines(path)
+        return Edit(start=lines.start, end=lines.end, text="") if lines else None
+
+    def lines(self, path: KeyPath) -> Span | None:
+        """The whole lines of a key and its value, or None where they share them with others (an inline table)."""
+        text, pair = self.base.text, self.base.spans.pairs.get(path)
+        if pair is None:
+            return None
+        start, end = text.rfind("\n", 0, pair.start) + 1, text.find("\n", pair.end)
+        end = len(text) if end < 0 else end + 1
+        before, after = text[start : pair.start].strip(" \t\ufeff"), text[pair.end : end].strip()
+        return None if before or (after and not after.startswith("#")) else Span(start, end)
+
+    def insert(self, table: KeyPath, line: str) -> Edit | None:
+        """The edit that adds a line directly below a table's header, or a key to an inline table."""
+        text, newline = self.base.text, "\r\n" if "\r\n" in self.base.text else "\n"
+        if header := self.base.spans.headers.get(table):
+            end = text.find("\n", header.end)
+            if end < 0:
+                return Edit(start=len(text), end=len(text), text=f"{newline}{line}{newline}")
+            return Edit(start=end + 1, end=end + 1, text=line + newline)
+        value = self.base.spans.values.get(table)
+        if value and text[value.start] == "{":
+            empty = not text[value.start + 1 : value.end - 1].strip()
+            return Edit(start=value.start + 1, end=value.start + 1, text=f" {line} " if empty else f" {line},")
+        return None
+
+
+def table_name(path: KeyPath) -> str:
+    """A table as its header is written: [models.story], [[tests]]; "app.toml" for the root."""
+    names = [toml_key(part) for part in path if isinstance(part, str)]
+    if not path:
+        return "app.toml"
+    return f"[[{'.'.join(names)}]]" if isinstance(path[-1], int) else f"[{'.'.join(names)}]"
+
+
+def key_name(path: KeyPath) -> str:
+    """The last key of a path with the item numbers after it: tags, steps[1]."""
+    last = max((number for number, part in enumerate(path) if isinstance(part, str)), default=0)
+    return f"{path[last]}{''.join(f'[{part}]' for part in path[last + 1 :])}" if path else "app.toml"
