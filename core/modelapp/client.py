@@ -1,0 +1,152 @@
+"""A small HTTP client for the endpoints of an app, for `predict` and `test`."""
+
+import contextlib
+import http.client
+import json
+import math
+import select
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from modelapp.app import Endpoint
+from modelapp.call import CONTROL_HEADER
+from modelapp.errors import SurroundingsError
+from modelapp.payload import payload
+
+_MARGIN_S = 5.0
+"""How long past an endpoint's own time limit its answer is waited for."""
+
+
+class ConnectionLost(SurroundingsError):
+    """The app cannot be reached, or went away before it answered."""
+
+
+@attrs.frozen
+class Answer:
+    """An answer. `body` is decoded where it is JSON, else text; header names are lower case."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+    ms: float
+    text: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is no error."""
+        return self.status < 400
+
+    @property
+    def release(self) -> str:
+        """The release that answered."""
+        return self.headers.get("x-modelapp-release", "")
+
+
+class Client:
+    """Calls one app over one kept connection. Paths of media inputs are relative to `root`. Not for several threads."""
+
+    def __init__(self, url: str, token: str = "", *, root: Path | None = None) -> None:
+        parts = urlsplit(url)
+        self.url = url.rstrip("/")
+        self.root = root or Path()
+        self._token = token
+        self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80)
+
+    def call(
+        self, endpoint: Endpoint, values: Mapping[str, Any], *, probe: str | None = None, arm: str | None = None
+    ) -> Answer:
+        """Call `endpoint`; `probe` asks for a step's result, `arm` forces an arm (both need the control token).
+
+        Raises ConnectionLost, and OSError where a file to upload cannot be read.
+        """
+        content = payload(endpoint, values, self.root)
+        headers = {"content-type": content.content_type, "accept": "application/json"}
+        if probe:
+            headers["x-modelapp-probe"] = probe
+        if arm:
+            headers["x-modelapp-arm"] = arm
+        if self._token:
+            headers[CONTROL_HEADER] = self._token
+        return self.request("POST", quote(endpoint.route), content.body, headers, timeout_s=endpoint.timeout_s)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = 30,
+    ) -> Answer:
+        """Send one request and read its whole answer. Raises ConnectionLost."""
+        started = time.perf_counter()
+        try:
+            response, content = self._exchange(method, path, body, dict(headers or {}), timeout_s + _MARGIN_S)
+        except TimeoutError:
+            self.close()
+            raise ConnectionLost(f"{self.url}{path} gave no answer within {timeout_s + _MARGIN_S:g} s") from None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            reason = str(error) or type(error).__name__
+            raise ConnectionLost(f"{self.url}{path} cannot be reached: {reason}") from None
+        ms = (time.perf_counter() - started) * 1000
+        text = content.decode("utf-8", errors="replace")
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, _decode(text, found.get("content-type", "")), found, ms, text)
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._drop_if_stale()
+        self._set_timeout(timeout_s)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # A server may refuse a large body before it is sent whole; its answer then waits to be read.
+            self._connection.request(method, path, body, headers)
+        response = self._connection.getresponse()
+        return response, response.read()
+
+    def _drop_if_stale(self) -> None:
+        """Close a kept connection that the server has closed. A request is never sent twice: a crash must show."""
+        sock = self._connection.sock
+        if sock is not None and select.select([sock], [], [], 0)[0]:
+            self.close()
+
+    def _set_timeout(self, timeout_s: float) -> None:
+        self._connection.timeout = timeout_s
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(timeout_s)
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _decode(text: str, content_type: str) -> Any:
+    if "json" not in content_type:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def timings(answer: Answer) -> dict[str, float]:
+    """The `Server-Timing` entries of an answer, in milliseconds."""
+    found: dict[str, float] = {}
+    for entry in answer.headers.get("server-timing", "").split(","):
+        name, _, duration = entry.strip().partition(";dur=")
+        with contextlib.suppress(ValueError):
+            if name and math.isfinite(float(duration)):
+                found[name] = float(duration)
+    return found

@@ -1,0 +1,204 @@
+"""The parent of a replica: binds the socket, starts the replica, watches it, replaces it when it dies, stops it."""
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from modelapp import listener
+from modelapp.errors import LoadError, SurroundingsError
+from modelapp.launch import Launch
+from modelapp.lifeline import Lifeline
+from modelapp.replicaevents import Event
+from modelapp.replicaprocess import ReplicaProcess, how_it_ended
+
+_STOP_MARGIN_S = 5.0
+"""How long past drain_s a stopping replica is waited for before it is killed."""
+_FIRST_BACKOFF_S = 0.1
+
+
+@attrs.frozen
+class Patience:
+    """How many deaths within how many seconds end it all, and the longest wait before a replacement."""
+
+    deaths: int = 3
+    within_s: float = 60.0
+    longest_backoff_s: float = 5.0
+
+
+def _to_stderr(content: bytes) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, content)
+
+
+class Foreground:
+    """One replica under watch. Use as a context manager; `port` None is the app's own.
+
+    `note` is told in words what happens to the replica, `output` gets what it prints; both are called on the watching
+    thread. Raises PortInUseError and SurroundingsError when it cannot listen.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        port: int | None = None,
+        note: Callable[[str], None] = print,
+        output: Callable[[bytes], None] = _to_stderr,
+        patience: Patience | None = None,
+    ) -> None:
+        server = launch.app.server
+        self._socket = listener.listen(server.host, server.port if port is None else port)
+        self._socket.set_inheritable(True)
+        self.url = listener.url(self._socket)
+        self.token = launch.token
+        self.cut_short = False
+        self._launch = launch
+        self._note = note
+        self._output = output
+        self._patience = patience or Patience()
+        self._lifeline = Lifeline(server.drain_s + _STOP_MARGIN_S)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._failure: Exception | None = None
+        self._stops = 0
+        self._kill_at_s: float | None = None
+        self._ready = False
+        self._release = ""
+        self._failed: Event | None = None
+        self._deaths: deque[float] = deque()
+        self._thread = threading.Thread(target=self._watch, name="replica-watch", daemon=True)
+
+    def __enter__(self) -> "Foreground":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._thread.join()
+        self._lifeline.close()
+        self._socket.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def stop(self) -> None:
+        """Ask the replica to drain and end; asked again, end it at once. May be called from a signal handler."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"s")
+
+    def events(self) -> Iterator[Event]:
+        """What the replica reports, until it has ended for good. Raises LoadError or SurroundingsError if it failed."""
+        while (event := self._queue.get()) is not None:
+            yield event
+        if self._failure is not None:
+            raise self._failure
+
+    def wait_ready(self) -> Event:
+        """Wait until the replica takes requests. Raises LoadError or SurroundingsError where it never will."""
+        for event in self.events():
+            if event.kind == "ready":
+                return event
+        raise SurroundingsError("the replica was stopped before it was ready")
+
+    def _watch(self) -> None:
+        try:
+            backoff_s = _FIRST_BACKOFF_S
+            while self._one_life():
+                self._pause(min(backoff_s * 4 ** (len(self._deaths) - 1), self._patience.longest_backoff_s))
+                if self._stops:
+                    break
+        except Exception as error:  # raised again where the events are read
+            self._failure = error
+        finally:
+            self._queue.put(None)
+
+    def _one_life(self) -> bool:
+        """Start a replica and follow it to its end. Whether another should be started."""
+        self._ready, self._failed = False, None
+        process = ReplicaProcess(self._launch, self._socket.fileno(), self._lifeline, self._output)
+        try:
+            status = self._follow(process)
+        finally:
+            process.close()
+        if self._stops:
+            return False
+        return self._judge(status, process)
+
+    def _follow(self, process: ReplicaProcess) -> int:
+        while True:
+            timeout_s = None if self._kill_at_s is None else max(0.0, self._kill_at_s - time.monotonic())
+            events, status = process.wait(self._wake_read, timeout_s)
+            for event in events:
+                self._take(event)
+            if status is not None:
+                return status
+            self._heed_stop(process)
+
+    def _heed_stop(self, process: ReplicaProcess) -> None:
+        asked = self._read_wakes()
+        if asked and not self._stops:
+            self._kill_at_s = time.monotonic() + self._launch.app.server.drain_s + _STOP_MARGIN_S
+            process.signal(signal.SIGTERM)
+        self._stops += asked
+        if self._stops > 1 or (self._kill_at_s is not None and time.monotonic() >= self._kill_at_s):
+            self.cut_short, self._kill_at_s = True, None
+            process.signal(signal.SIGKILL)
+
+    def _read_wakes(self) -> int:
+        try:
+            return len(os.read(self._wake_read, 64))
+        except BlockingIOError:
+            return 0
+
+    def _take(self, event: Event) -> None:
+        if event.kind == "ready":
+            self._ready = True
+            if self._release and event.release != self._release:
+                self._note(f"the app's files have changed: it now serves release {event.release}")
+            self._release = event.release
+        elif event.kind == "failed" and self._failed is None:
+            self._failed = event
+        self._queue.put(event)
+
+    def _judge(self, status: int, process: ReplicaProcess) -> bool:
+        """What to do about a death that nobody asked for."""
+        words = how_it_ended(status)
+        if not self._ready:
+            self._failure = self._start_failure(words, process)
+            return False
+        now = time.monotonic()
+        self._deaths.append(now)
+        while self._deaths and now - self._deaths[0] > self._patience.within_s:
+            self._deaths.popleft()
+        if len(self._deaths) >= self._patience.deaths:
+            message = f"the replica died {len(self._deaths)} times in {self._patience.within_s:g} s, last: {words}"
+            self._failure = SurroundingsError(message + _last_words(process))
+            return False
+        self._note(f"replica died: {words}; starting another")
+        return True
+
+    def _start_failure(self, words: str, process: ReplicaProcess) -> SurroundingsError:
+        failed = self._failed
+        if failed is not None:
+            return LoadError(failed.reason or "a model did not load", model=failed.model, help=failed.help)
+        return SurroundingsError(f"replica died before it was ready: {words}" + _last_words(process))
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before a replacement; a stop ends the wait."""
+        until = time.monotonic() + seconds
+        while not self._stops and time.monotonic() < until:
+            time.sleep(0.02)
+            self._stops += self._read_wakes()
+
+
+def _last_words(process: ReplicaProcess) -> str:
+    if not process.last_lines:
+        return ""
+    return "\nthe last lines it wrote:\n" + "\n".join(f"  {line}" for line in process.last_lines)

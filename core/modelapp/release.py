@@ -1,0 +1,114 @@
+"""The name of a release: a digest of everything that decides what an app answers.
+
+That is app.toml as resolved (without tests and comments), the code beside it, the model files, and the environment:
+Python, modelapp and every other distribution that is installed. The same app has the same name in two places.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from modelapp.app import App, Model
+from modelapp.digests import Digests
+from modelapp.errors import ModelAppError
+from modelapp.fieldtype import FieldType
+
+DIGITS = 16
+_ABSENT = "absent"
+
+
+def release_id(app: App, *, digests: Digests | None = None) -> str:
+    """The release that `app` and its files are now: 16 hexadecimal digits.
+
+    A model file that is missing counts as absent, since an app may do without a model that is not required.
+    """
+    digests = digests or Digests()
+    content = {
+        "app": canonical(app),
+        "code": {path.relative_to(app.root).as_posix(): _digest(digests, path) for path in code_files(app.root)},
+        "models": {name: model_digests(app.root, model, digests) for name, model in app.models.items()},
+        "environment": environment(),
+    }
+    digests.save()
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGITS]
+
+
+def canonical(app: App) -> dict[str, Any]:
+    """The app as plain values: no tests, no place on this machine, defaults spelled out."""
+    return {name: _plain(getattr(app, name), app.root) for name in ("app", "models", "endpoints", "server")}
+
+
+def _plain(value: Any, root: Path) -> Any:
+    if value is attrs.NOTHING:
+        return {"absent": True}
+    if isinstance(value, FieldType):
+        return str(value)
+    if attrs.has(type(value)):
+        fields = {field.name: _plain(getattr(value, field.name), root) for field in attrs.fields(type(value))}
+        return {"class": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, root) for name, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(repr(_plain(item, root)) for item in value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item, root) for item in value]
+    if isinstance(value, Path):
+        return Path(os.path.relpath(value, root)).as_posix() if value.is_absolute() else value.as_posix()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return str(value)
+
+
+def code_files(root: Path) -> Iterator[Path]:
+    """Every Python file below `root`, sorted; hidden folders and virtual environments are left out."""
+    seen: set[Path] = set()
+    found: list[Path] = []
+    for folder, below, files in os.walk(root, followlinks=True):
+        here = Path(folder)
+        real = here.resolve()
+        if real in seen:  # a link that leads back up
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = [name for name in below if not name.startswith(".") and not (here / name / "pyvenv.cfg").exists()]
+        found += [here / name for name in files if name.endswith(".py")]
+    return iter(sorted(found))
+
+
+def model_digests(root: Path, model: Model, digests: Digests) -> dict[str, str]:
+    """The digest of each of a model's files, by its name in app.toml; the source is called ""."""
+    from modelapp.sources import artefact
+
+    try:
+        found = artefact(root, model)
+    except ModelAppError:
+        return {"": _ABSENT}
+    files = {"": found.source, **found.files}
+    return {name: _digest(digests, path) for name, path in files.items()}
+
+
+def _digest(digests: Digests, path: Path) -> str:
+    try:
+        return digests.tree(path)
+    except OSError:
+        return _ABSENT
+
+
+def environment() -> dict[str, str]:
+    """Python and every distribution that can be imported: name -> version. The first one on the path counts."""
+    found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
+    for distribution in metadata.distributions():
+        fields = distribution.metadata
+        name = re.sub(r"[-_.]+", "-", fields["Name"] or "").lower()
+        if name:
+            found.setdefault(f"dist {name}", fields["Version"] or "")
+    return found

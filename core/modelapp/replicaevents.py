@@ -1,0 +1,37 @@
+"""What a replica tells its parent: one JSON object a line, on a pipe of its own."""
+
+import json
+from typing import Any, Literal, get_args
+
+import attrs
+
+Kind = Literal["loading", "loaded", "failed", "ready", "draining", "stopped"]
+_KINDS = frozenset(get_args(Kind))
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One event. `model` is "" where it is about the whole replica; `seconds` is how long the model took to load."""
+
+    kind: Kind
+    model: str = ""
+    seconds: float = 0.0
+    device: str = ""
+    notes: tuple[str, ...] = ()
+    release: str = ""
+    reason: str = ""
+    help: str = ""
+
+
+def parse(line: bytes) -> Event | None:
+    """Read one line; None for what is no event, so that a newer replica's events do not break an older parent."""
+    try:
+        found: Any = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or found.get("event") not in _KINDS:
+        return None
+    texts = {name: str(found[name]) for name in ("model", "device", "release", "reason", "help") if found.get(name)}
+    seconds = found.get("seconds") or 0.0
+    notes = tuple(str(note) for note in found.get("notes") or ())
+    return Event(kind=found["event"], seconds=float(seconds), notes=notes, **texts)
