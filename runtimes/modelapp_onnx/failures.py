@@ -1,0 +1,82 @@
+"""What ONNX Runtime's exceptions say, in one line and in the product's own error classes."""
+
+import re
+
+from modelapp.errors import Cancelled, LoadError, ModelFailed, OutOfMemory, RequestError
+from modelapp.runtime import Artefact, Run
+
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_SOURCE = re.compile(r"\S*\.(?:cc|h|cpp):\d+ ")
+_NODE = re.compile(
+    r"Non-zero status code returned while running (?P<op>\w+) node\. Name:'(?P<name>[^']*)' Status Message: (?P<why>.*)"
+)
+_FUNCTION = re.compile(r"^[\w:~<>*&, ]*\([^)]*\)(?: const)? ")
+_MEMORY_MARKS = ("failed to allocate memory", "bfc_arena", "bad_alloc", "out of memory")
+_LFS = b"version https://git-lfs"
+
+
+def reason(error: BaseException) -> str:
+    """The library's own words on one line, without codes, source lines and C++ names."""
+    text = " ".join(str(error).split())
+    text = _PREFIX.sub("", text)
+    if node := _NODE.search(text):
+        why = _FUNCTION.sub("", _SOURCE.sub("", node["why"]))
+        named = f' "{node["name"]}"' if node["name"] else ""
+        return f"{node['op']} node{named}: {why}"
+    return _SOURCE.sub("", text) or type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a run failed for want of memory; the library has no class of its own for it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(mark in text for mark in _MEMORY_MARKS)
+
+
+def run_failure(error: Exception, run: Run) -> RequestError:
+    """The outcome of a run that raised `error`: stopped, out of memory, or the model's fault."""
+    if run.cancelled:
+        return Cancelled("the run was stopped before it ended")
+    if is_out_of_memory(error):
+        return OutOfMemory(f"a run over {run.rows} row{'s' * (run.rows != 1)} did not fit into memory: {reason(error)}")
+    return ModelFailed(f"ONNX Runtime: {reason(error)}")
+
+
+def load_failure(error: Exception, artefact: Artefact) -> LoadError:
+    """The error for a file that ONNX Runtime refused; what the file is instead is said where that can be seen."""
+    path = artefact.source
+    why = reason(error).replace(f"Load model from {path} failed:", "").rstrip(".")
+    return LoadError(f"{path} cannot be loaded: {why}", model=artefact.name, help=_looks_like(artefact))
+
+
+def check_file(artefact: Artefact) -> None:
+    """Raise LoadError where the source is plainly no ONNX file, in words that the library does not have."""
+    path = artefact.source
+    if artefact.symbol:
+        raise LoadError(
+            f"{path}:{artefact.symbol} is a Python class, which the onnx runtime cannot open",
+            model=artefact.name,
+            help='runtime = "python", or name an .onnx file',
+        )
+    if path.is_dir():
+        raise LoadError(
+            f"{path} is a folder, not an ONNX file", model=artefact.name, help="name the .onnx file in that folder"
+        )
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS))
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read: {error.strerror}", model=artefact.name) from None
+    if not head:
+        raise LoadError(f"{path} is empty", model=artefact.name, help="copy or export the model again")
+    if head == _LFS:
+        raise LoadError(f"{path} is a Git LFS pointer, not the model", model=artefact.name, help="git lfs pull")
+
+
+def _looks_like(artefact: Artefact) -> str:
+    with artefact.source.open("rb") as file:
+        head = file.read(8)
+    kinds = {b"PK\x03\x04": "a zip archive (a PyTorch checkpoint is one)", b"\x89PNG": "a PNG image", b"GGUF": "GGUF"}
+    known = next((kind for magic, kind in kinds.items() if head.startswith(magic)), "")
+    if known:
+        return f"the file is {known}; export the model to ONNX"
+    return "check that it is an ONNX model and that its copy is complete (compare size and digest)"

@@ -1,0 +1,86 @@
+"""ONNX Runtime behind the contract of a runtime: a file becomes a session, and a session answers named arrays."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import onnxruntime  # type: ignore[import-untyped]  # the library ships no types
+from modelapp.errors import LoadError
+from modelapp.runtime import Arrays, Artefact, Placement, Run
+from modelapp.signature import Signature
+from numpy.typing import NDArray
+
+from modelapp_onnx import Options
+from modelapp_onnx.batchaxis import verified
+from modelapp_onnx.envelope import Envelope
+from modelapp_onnx.failures import run_failure
+from modelapp_onnx.session import Opened, open_session
+from modelapp_onnx.signature import declared
+
+_SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+
+class OnnxRuntime:
+    """Opens ONNX files."""
+
+    def describe(self, artefact: Artefact, options: Any) -> Signature | None:
+        """None: whether rows may share a run is known only after trial runs."""
+        return None
+
+    def load(self, artefact: Artefact, options: Any, placement: Placement) -> "OnnxModel":
+        """Open the file and find its batch axis. Raises LoadError, naming file and reason."""
+        opened = open_session(artefact, options, placement)
+        signature = declared(opened.session, options, artefact)
+        signature = attrs.evolve(signature, notes=(*opened.notes, *signature.notes))
+        shrinks = options.arena_shrinkage and opened.on_cpu
+        model = OnnxModel(opened, signature, placement.device, Envelope() if shrinks else None)
+        model.signature = _batching(model, signature, options, artefact)
+        return model
+
+
+class OnnxModel:
+    """A loaded model. `infer` may be called from several threads at once."""
+
+    def __init__(self, opened: Opened, signature: Signature, device: str, envelope: Envelope | None) -> None:
+        self.signature = signature
+        self.device = device
+        self._session: Any = opened.session
+        self._names = [spec.name for spec in signature.outputs]
+        self._envelope = envelope
+
+    def infer(self, rows: Arrays, run: Run) -> dict[str, NDArray[Any]]:
+        """The outputs, in the signature's order. Raises Cancelled, OutOfMemory or ModelFailed."""
+        # Fresh options cost 0.3 microseconds and make every run stoppable; once terminated they stay so.
+        options = onnxruntime.RunOptions()
+        run.on_cancel(partial(setattr, options, "terminate", True))
+        if self._envelope is not None and self._envelope.is_outsize(rows):
+            options.add_run_config_entry(*_SHRINK)
+        try:
+            answers = self._session.run(self._names, rows, options)
+        except Exception as error:
+            raise run_failure(error, run) from error
+        return dict(zip(self._names, answers, strict=True))
+
+    def close(self) -> None:
+        """Free the session; the last run must have ended, or the library crashes."""
+        self._session = None
+
+
+def _batching(model: OnnxModel, signature: Signature, options: Options, artefact: Artefact) -> Signature:
+    if options.batching == "never":
+        return attrs.evolve(signature, batched=False)
+    if options.batching == "auto":
+        return verified(signature, partial(_trial, model), artefact)
+    if not signature.batched:
+        raise LoadError(
+            f'models.{artefact.name}.onnx.batching is "always", but the file cannot: {signature.notes[-1]}',
+            model=artefact.name,
+            help='export the model with a dynamic batch axis, or batching = "auto"',
+        )
+    return signature
+
+
+def _trial(model: OnnxModel, arrays: Arrays) -> Mapping[str, NDArray[Any]]:
+    """One run over made-up rows, without the tidy errors: the caller wants the library's own."""
+    return model.infer(arrays, Run(len(next(iter(arrays.values())))))
