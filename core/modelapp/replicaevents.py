@@ -1,6 +1,7 @@
 """What a replica tells its parent: one JSON object a line, on a pipe of its own."""
 
 import json
+import os
 from typing import Any, Literal, get_args
 
 import attrs
@@ -35,3 +36,19 @@ def parse(line: bytes) -> Event | None:
     seconds = found.get("seconds") or 0.0
     notes = tuple(str(note) for note in found.get("notes") or ())
     return Event(kind=found["event"], seconds=float(seconds), notes=notes, **texts)
+
+
+class Reporter:
+    """The replica's end of the pipe; without one, nothing is told."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    def tell(self, kind: Kind, **facts: Any) -> None:
+        """Tell one event; `facts` are the fields of `Event`. A parent that is gone is the lifeline's business."""
+        if self._fd is None:
+            return
+        try:
+            os.write(self._fd, json.dumps({"event": kind, **facts}).encode() + b"\n")
+        except OSError:
+            self._fd = None

@@ -68,7 +68,7 @@ class ServedModel:
         try:
             self._loaded = await asyncio.to_thread(self._open, runtime)
         except LoadError as error:
-            self.state, self.error = "failed", error
+            self.fail(error)
             raise
         self.load_s = perf_counter() - started
         self._execution = Execution(self._loaded, self.model)
@@ -102,6 +102,10 @@ class ServedModel:
                 help=f'[models.{self.name}] device = "{loaded.device}", or mend the installation of "{wanted}"',
             )
         return loaded
+
+    def fail(self, error: LoadError) -> None:
+        """Take no requests, and say why."""
+        self.state, self.error = "failed", error
 
     def open_for_requests(self) -> None:
         """The warm-up went well: take requests."""

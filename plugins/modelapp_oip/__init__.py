@@ -1,1 +1,18 @@
-"""Placeholder docstring until the plugin lands."""
+"""The Open Inference Protocol (V2): the routes below /v2, as tritonclient and kserve speak them.
+
+Source: github.com/kserve/open-inference-protocol, with the health bodies that KServe's own client reads.
+"""
+
+from collections.abc import Iterable
+
+from modelapp import hookimpl
+from modelapp.routes import ProtocolRoutes
+from modelapp.service import Service
+
+
+@hookimpl
+def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
+    """The routes below /v2."""
+    from modelapp_oip.rest import oip_routes
+
+    yield oip_routes(service)

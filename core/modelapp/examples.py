@@ -1,0 +1,94 @@
+"""Inputs to try an app with: of its first test, or drawn from what its endpoints and models declare."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelapp import media
+from modelapp.app import App, AppTest, Endpoint, Field
+from modelapp.fieldtype import MEDIA, FieldType
+from modelapp.runtime import Rows
+from modelapp.signature import Signature
+
+_FREE_SIZE = 8
+"""The size tried where a model leaves one open."""
+
+
+def tested_input(app: App, endpoint: Endpoint) -> dict[str, Any] | None:
+    """The JSON document of the first test that expects an answer of `endpoint`; None where there is none."""
+    for test in app.tests:
+        mine = test.endpoint == endpoint.name or (not test.endpoint and len(app.endpoints) == 1)
+        if mine and test.input and test.expect_error is None:
+            return document_of(app.root, endpoint, test)
+    return None
+
+
+def document_of(root: Path, endpoint: Endpoint, test: AppTest) -> dict[str, Any]:
+    """A test's input as a client would send it: files named in media fields become base64."""
+    return {name: _sent(root, endpoint.input.get(name), value) for name, value in test.input.items()}
+
+
+def _sent(root: Path, field: Field | None, value: Any) -> Any:
+    if field is None:
+        return value
+    return _sent_as(root, field.type, value)
+
+
+def _sent_as(root: Path, kind: FieldType, value: Any) -> Any:
+    if kind.item is not None and isinstance(value, list):
+        return [_sent_as(root, kind.item, item) for item in value]
+    if kind.word in MEDIA and isinstance(value, str) and not value.startswith("data:"):
+        return media.to_base64((root / value).read_bytes())
+    return value
+
+
+def drawn_input(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """A made-up JSON document that the declaration allows; fields with a default are left out."""
+    return {name: _draw(field, field.type) for name, field in fields.items() if field.required}
+
+
+def _draw(field: Field, kind: FieldType) -> Any:
+    if field.choices:
+        return field.choices[0]
+    if kind.item is not None:
+        return [_draw(field, kind.item)] * max(1, field.min_items or 0)
+    match kind.word:
+        case "str":
+            return "a" * max(1, field.min_chars or 0)
+        case "int" | "float":
+            number = max(field.min if field.min is not None else 1, 1 if field.max is None else min(1, field.max))
+            return int(number) if kind.word == "int" else float(number)
+        case "bool":
+            return False
+        case "image":
+            return media.to_base64(media.encode_png(np.full((64, 64, 3), 127, np.uint8)))
+        case "audio":
+            return media.to_base64(media.encode_wav(media.Audio(np.zeros((1600, 1), np.float32), 16000)))
+        case "bytes" | "video":
+            return media.to_base64(b"\0" * 16)
+        case "box":
+            return {"x_min": 0.0, "y_min": 0.0, "x_max": 1.0, "y_max": 1.0}
+        case "tensor":
+            return np.zeros([_FREE_SIZE if dim < 0 else dim for dim in field.shape or (_FREE_SIZE,)]).tolist()
+        case "record":
+            return {name: _draw(inner, inner.type) for name, inner in field.fields.items() if inner.required}
+        case _:
+            return {}
+
+
+def drawn_rows(signature: Signature) -> Rows | None:
+    """One row of zeros for a model over tensors; None where the model takes records."""
+    if signature.kind == "records":
+        return None
+    rows: dict[str, Any] = {}
+    for spec in signature.inputs:
+        if spec.optional:
+            continue
+        sizes = [dim if isinstance(dim, int) else _FREE_SIZE for dim in spec.shape]
+        if signature.batched and sizes:
+            sizes[0] = 1
+        empty = {"string": "", "bytes": b""}
+        rows[spec.name] = np.full(sizes, empty.get(spec.dtype, 0), dtype=spec.numpy_dtype)
+    return rows

@@ -1,0 +1,110 @@
+"""Tensors of the Open Inference Protocol in JSON, to numpy and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from modelapp.errors import InvalidInput, ModelFailed
+from modelapp.signature import TensorSpec
+from numpy.typing import NDArray
+
+NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(object),
+}
+"""Datatypes that JSON can carry. FP16 and BF16 have no JSON form in the protocol."""
+
+#: The numpy kinds that the elements of a JSON list have, for each kind of datatype: a number is not a flag, "7" not 7.
+_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu", "O": "U"}
+
+
+def read_tensor(tensor: Any) -> tuple[str, NDArray[Any]]:
+    """The name and array of one element of "inputs". Raises InvalidInput, which names it."""
+    if not isinstance(tensor, dict):
+        raise InvalidInput('every element of "inputs" must be an object')
+    name = tensor.get("name")
+    if not isinstance(name, str):
+        raise InvalidInput('every input must have a "name"')
+    datatype, shape, data = tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
+    dtype = NUMPY_DTYPES.get(datatype) if isinstance(datatype, str) else None
+    if dtype is None:
+        raise InvalidInput(_bad_datatype(name, datatype), field=name)
+    if not isinstance(shape, list) or not all(type(dim) is int and dim >= 0 for dim in shape):
+        raise InvalidInput(f'input "{name}" must have a "shape" of whole numbers', field=name)
+    if not isinstance(data, list):
+        raise InvalidInput(f'input "{name}" must have its "data" as a list', field=name)
+    return name, _to_array(name, str(datatype), dtype, shape, data)
+
+
+def _bad_datatype(name: str, datatype: object) -> str:
+    if datatype in ("FP16", "BF16"):
+        return f'input "{name}" is {datatype}, which has no JSON form; send FP32'
+    return f'input "{name}" has the unknown datatype {datatype!r}; one of {", ".join(NUMPY_DTYPES)}'
+
+
+def _to_array(name: str, datatype: str, dtype: np.dtype[Any], shape: list[int], data: list[Any]) -> NDArray[Any]:
+    try:
+        array = np.asarray(data)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f'the data of input "{name}" is not rectangular or too large', field=name) from error
+    if array.dtype.kind not in _KINDS[dtype.kind] and array.size:
+        raise InvalidInput(f'input "{name}" is declared {datatype} and its data is {_kind(array)}', field=name)
+    count = 1
+    for dim in shape:
+        count *= dim
+    if array.size != count:
+        raise InvalidInput(
+            f'input "{name}" has the shape {shape}, {count} elements, and {array.size} in its data', field=name
+        )
+    if array.ndim > 1 and list(array.shape) != shape:
+        raise InvalidInput(
+            f'input "{name}" has the shape {shape} and its data is nested as {list(array.shape)}', field=name
+        )
+    return _cast(name, datatype, dtype, array).reshape(shape)
+
+
+def _cast(name: str, datatype: str, dtype: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
+    if dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        if int(array.min()) < limits.min or int(array.max()) > limits.max:
+            raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
+    if dtype.kind != "f" or dtype == array.dtype:
+        return array.astype(dtype)
+    with np.errstate(over="ignore"):
+        cast: NDArray[Any] = array.astype(dtype)
+    if array.dtype.kind == "f" and np.isinf(cast).any():
+        raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
+    return cast
+
+
+def _kind(array: NDArray[Any]) -> str:
+    words = {"b": "true or false", "i": "whole numbers", "u": "whole numbers", "f": "numbers", "U": "text"}
+    return words.get(array.dtype.kind, "mixed")
+
+
+def write_tensor(spec: TensorSpec | None, name: str, array: NDArray[Any]) -> dict[str, Any]:
+    """One element of "outputs". Raises ModelFailed where JSON cannot carry it."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ModelFailed(f'output "{name}" holds NaN or infinity, which JSON cannot carry')
+    if array.dtype.kind == "O":
+        data = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.ravel()]
+    else:
+        data = array.ravel().tolist()
+    datatype = spec.datatype if spec is not None else _datatype(array)
+    if datatype in ("FP16", "BF16"):
+        datatype = "FP32"
+    return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": data}
+
+
+def _datatype(array: NDArray[Any]) -> str:
+    return next((word for word, dtype in NUMPY_DTYPES.items() if dtype == array.dtype), "FP32")

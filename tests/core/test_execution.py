@@ -1,0 +1,139 @@
+"""One run of a model over several requests."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelapp.app import Model, Pad
+from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory
+from modelapp.execution import Execution
+from modelapp.runtime import Rows, Run
+from modelapp.signature import Signature, TensorSpec
+
+TENSORS = Signature(
+    inputs=(TensorSpec("x", "float32", ("batch", "n")),), outputs=(TensorSpec("y", "float32", ("batch", "n")),)
+)
+
+
+class Scripted:
+    """A loaded model whose answer is a function of its rows."""
+
+    device = "cpu"
+
+    def __init__(self, answer: Any, signature: Signature = TENSORS) -> None:
+        self.answer = answer
+        self.signature = signature
+
+    def infer(self, rows: Rows, run: Run) -> Rows:
+        """The scripted answer."""
+        answer: Rows = self.answer(rows)
+        return answer
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def execution(answer: Any, signature: Signature = TENSORS, **keys: Any) -> Execution:
+    """An execution of a model with these keys in app.toml."""
+    return Execution(Scripted(answer, signature), Model(name="m", source="m", runtime="null", **keys))
+
+
+def x(*rows: list[float]) -> dict[str, np.ndarray]:
+    """One request."""
+    return {"x": np.array(rows, np.float32)}
+
+
+def test_requests_are_stacked_and_cut() -> None:
+    """Each request gets its own rows of the answer."""
+    run = execution(lambda rows: {"y": rows["x"] * 2}, max_batch_size=8).run
+
+    answers = run([(x([1.0]), 1), (x([2.0], [3.0]), 2)], Run())
+
+    assert [answer["y"].tolist() for answer in answers] == [[[2.0]], [[4.0], [6.0]]]  # type: ignore[index,call-overload]
+
+
+def test_large_request_is_cut_into_pieces_and_joined() -> None:
+    """More rows than a run may hold are run in pieces, in order."""
+    whole = execution(lambda rows: {"y": rows["x"] + 1}, max_batch_size=2)
+    request = x([1.0], [2.0], [3.0])
+
+    pieces = whole.pieces(request, 3)
+    joined = whole.join([whole.run([piece], Run())[0] for piece in pieces])  # type: ignore[misc]
+
+    assert [count for _, count in pieces] == [2, 1]
+    assert joined["y"].tolist() == [[2.0], [3.0], [4.0]]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (lambda rows: {"y": rows["x"][:1]}, "given 3 rows and answered 1"),
+        (lambda rows: {"y": rows["x"].astype(np.float64)}, "should be float32"),
+        (lambda rows: {"z": rows["x"]}, 'no output "y"'),
+    ],
+)
+def test_wrong_answers_fail_the_run(answer: Any, text: str) -> None:
+    """A short, mistyped or misnamed answer is never cut up and handed out."""
+    with pytest.raises(ModelFailed, match=text):
+        execution(answer, max_batch_size=8).run([(x([1.0]), 1), (x([2.0], [3.0]), 2)], Run())
+
+
+def test_not_finite_fails_only_its_request() -> None:
+    """Where `finite` is declared a NaN is its own request's error."""
+
+    def answer(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"y": np.where(rows["x"] == 2, np.nan, rows["x"]).astype(np.float32)}
+
+    first, second = execution(answer, max_batch_size=8, finite=True).run([(x([1.0]), 1), (x([3.0], [2.0]), 2)], Run())
+
+    assert first["y"].tolist() == [[1.0]]  # type: ignore[index,call-overload]
+    assert isinstance(second, ModelFailed)
+
+
+@pytest.mark.parametrize("answer", [lambda rows: rows[:-1], lambda rows: {"y": 1}, lambda rows: "text"])
+def test_record_models_answer_a_list_of_the_same_length(answer: Any) -> None:
+    """Records are counted like rows."""
+    with pytest.raises(ModelFailed):
+        execution(answer, Signature(kind="records"), max_batch_size=8).run([([{"a": 1}], 1), ([{"a": 2}], 1)], Run())
+
+
+def test_records_are_cut_by_request() -> None:
+    """Each request gets its own records back."""
+    run = execution(lambda rows: [{"n": row["n"] + 1} for row in rows], Signature(kind="records"), max_batch_size=8).run
+
+    assert run([([{"n": 1}, {"n": 2}], 2), ([{"n": 5}], 1)], Run()) == [[{"n": 2}, {"n": 3}], [{"n": 6}]]
+
+
+def test_memory_error_has_its_own_outcome() -> None:
+    """Out of memory is told apart from a model's own failure."""
+
+    def answer(rows: Rows) -> Rows:
+        raise MemoryError
+
+    with pytest.raises(OutOfMemory, match='"m" ran out of memory on 1 rows'):
+        execution(answer).run([(x([1.0]), 1)], Run())
+
+
+def test_unbatched_model_runs_one_request_at_a_time() -> None:
+    """A model without a batch axis never shares a run, whatever max_batch_size says."""
+    fixed = Signature(inputs=(TensorSpec("x", "float32", (1, 1)),), batched=False)
+    alone = execution(lambda rows: {"y": rows["x"]}, fixed, max_batch_size=8)
+
+    assert alone.max_rows == 1
+    assert alone.check(x([1.0]))[1] == 1
+
+
+def test_padded_lengths_share_a_key_and_unpadded_do_not() -> None:
+    """`pad` is what lets rows of different length share a run."""
+    padded = execution(lambda rows: rows, max_batch_size=8, pad={"x": Pad()})
+    strict = execution(lambda rows: rows, max_batch_size=8)
+
+    assert padded.check(x([1.0]))[2] == padded.check(x([1.0, 2.0]))[2]
+    assert strict.check(x([1.0]))[2] != strict.check(x([1.0, 2.0]))[2]
+
+
+def test_empty_requests_are_refused() -> None:
+    """No rows is no request."""
+    with pytest.raises(InvalidInput):
+        execution(lambda rows: rows, Signature(kind="records")).check([])
