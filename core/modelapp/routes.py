@@ -10,6 +10,7 @@ from modelapp.call import Call
 from modelapp.errors import MethodNotAllowed, NotFound, RequestError
 
 JSON = "application/json"
+_REMEMBERED = 1024  # callers choose the paths, so what is kept must be bounded
 RESERVED_PATHS = ("/livez", "/readyz", "/metrics", "/openapi.json", "/v1", "/v2")
 """Paths that no endpoint may take."""
 
@@ -53,6 +54,8 @@ class Route:
     timeout_s: float | None = None
     document: Mapping[str, object] | None = None
     """The OpenAPI operation object of this route, or None to leave it out of the document."""
+    always: bool = False
+    """Answers also while the replica takes no requests (starting, draining): health and the like."""
 
 
 @attrs.frozen
@@ -72,6 +75,7 @@ class RouteTable:
         self.protocols = tuple(sorted(protocols, key=lambda protocol: -len(protocol.prefix)))
         self._fixed: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[tuple[str, ...], dict[str, Route]]] = []
+        self._matched: dict[str, tuple[dict[str, Route], dict[str, str]]] = {}
         for protocol in protocols:
             for route in protocol.routes:
                 self._add(route)
@@ -100,12 +104,19 @@ class RouteTable:
         methods = self._fixed.get(path)
         params: Mapping[str, str] = {}
         if methods is None:
-            methods, params = self._match(path)
+            methods, params = self._matched.get(path) or self._remember(path)
         route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if route is None:
             allowed = ", ".join(sorted(methods))
             raise MethodNotAllowed(f"{path} takes {allowed}, not {method}", headers=[("allow", allowed)])
         return route, params
+
+    def _remember(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        """Match, and keep the result: the paths of an app's models are few and come again. Raises NotFound."""
+        found = self._match(path)
+        if len(self._matched) < _REMEMBERED:
+            self._matched[path] = found
+        return found
 
     def _match(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
         segments = path.split("/")
