@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from modelapp.batching import BatchQueue, Limits, Work
@@ -42,7 +42,8 @@ class _Batch:
 class Batcher:
     """Queues, batches and runs the requests of one model. Every request gets exactly one outcome.
 
-    Belongs to one event loop; only the runs themselves leave it.
+    Belongs to one event loop; only the runs themselves leave it. Times are `time.monotonic`'s: the loop's clock is the
+    same but for uvloop's, which stands still between turns and counts whole milliseconds.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Batcher:
 
     async def submit(self, parts: Sequence[tuple[Any, int]], key: Hashable, call: Call) -> list[Any]:
         """The answers to `parts`, in order. Parts are admitted together or not at all; the first error ends all."""
-        now_s = self._loop.time()
+        now_s = monotonic()
         call.check(now_s)
         if self._closed:
             raise NotReady(f'model "{self._name}" is stopping', retry_after_s=1)
@@ -139,7 +140,7 @@ class Batcher:
             self._wake.cancel()
             self._wake = None
         while not self._busy:
-            now_s = self._loop.time()
+            now_s = monotonic()
             held_since_s = self._queue.held_since_s()
             works = self._queue.take(now_s)
             if not works:
@@ -246,7 +247,7 @@ class Batcher:
     def _expire(self) -> None:
         """Answer everyone whose deadline has passed, waiting or running, and look again at the next deadline."""
         self._sweep = None
-        now_s = self._loop.time()
+        now_s = monotonic()
         overdue = self._queue.expire(now_s)
         running = [work for batch in self._batches for work in batch.works if not work.owner[0].done()]
         overdue += [work for work in running if work.deadline_s is not None and work.deadline_s <= now_s]

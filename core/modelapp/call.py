@@ -21,7 +21,7 @@ def new_id() -> str:
 
 
 class Call:
-    """What every layer below the edge knows about one request. Times are the loop's seconds (`loop.time()`)."""
+    """What every layer below the edge knows about one request. Times are seconds of `time.monotonic`."""
 
     __slots__ = (
         "_disconnect",

@@ -5,13 +5,14 @@ import inspect
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from modelapp import handlers
 from modelapp.call import Call
-from modelapp.errors import DeadlineExceeded, ModelFailed, QueueFull, RequestError
+from modelapp.errors import ModelFailed, QueueFull, RequestError
 
 log = logging.getLogger("modelapp")
 
@@ -33,14 +34,9 @@ class Function:
     async def __call__(self, call: Call, *arguments: Any) -> Any:
         """Its result for one request. What it raises becomes ModelFailed, but a RequestError passes as it is."""
         try:
-            async with asyncio.timeout_at(call.deadline_s):
-                return await self._start(arguments)
+            return await self._start(arguments)
         except RequestError:
             raise
-        except TimeoutError as error:
-            if call.deadline_s is not None and asyncio.get_running_loop().time() >= call.deadline_s:
-                raise DeadlineExceeded("the time allowed for this request is over") from error
-            raise self._failed(error) from error
         except Exception as error:
             raise self._failed(error) from error
 
@@ -70,18 +66,21 @@ class FunctionThreads:
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="handlers")
         self._under_way = 0
+        self._lock = Lock()
 
     def start(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> "asyncio.Future[Any]":
         """Run it on a thread. Raises QueueFull where too many are under way."""
         if self._under_way >= MAX_WAITING:
             raise QueueFull(f"{self._under_way} calls of handler functions are under way", retry_after_s=1)
-        self._under_way += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        with self._lock:
+            self._under_way += 1
+        future = self._pool.submit(function, *arguments)
         future.add_done_callback(self._ended)
-        return future
+        return asyncio.wrap_future(future)
 
-    def _ended(self, _: "asyncio.Future[Any]") -> None:
-        self._under_way -= 1
+    def _ended(self, _: "Future[Any]") -> None:
+        with self._lock:
+            self._under_way -= 1
 
     def close(self) -> None:
         """Free the threads; functions still running are left to end by themselves."""

@@ -1,4 +1,4 @@
-"""One process serving one release: it loads the models, warms them up, answers requests, and drains when told to stop."""
+"""One process serving one release: it loads models, warms them up, answers requests, and drains when told to stop."""
 
 import argparse
 import asyncio
@@ -95,7 +95,7 @@ class Replica:
 
     def _edge(self) -> Edge:
         protocols = [natural_protocol(self.app, self._pipelines), *self._plugins.protocols(self)]
-        document = openapi_document(self.app, protocols)
+        document = openapi_document(self.app, self.release, protocols)
         table = RouteTable([*protocols, health_protocol(self, document)])
         return Edge(table, self.lifecycle, release=self.release, control_token=os.environ.get(TOKEN_VARIABLE, ""))
 
@@ -109,8 +109,7 @@ class Replica:
                 await model.load(runtimes[model.runtime])
             except ModelAppError as error:
                 self._failed(model, error)
-        loop = asyncio.get_running_loop()
-        async for outcome in warm_up(self.app, self._pipelines, self.models, loop.time()):
+        async for outcome in warm_up(self.app, self._pipelines, self.models):
             if isinstance(outcome, LoadError):
                 self._failed(self.models[outcome.model], outcome)
             else:
@@ -185,4 +184,7 @@ def run(app: App, plugins: Plugins, reporter: Reporter, listener: socket.socket)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    # Not sys.exit: a handler function that never returns must not keep the process from ending.
+    os._exit(status)

@@ -1,6 +1,7 @@
 """The first calls of a replica: every model answers an example before anyone waits for it."""
 
 from collections.abc import AsyncIterator, Mapping
+from time import monotonic
 
 from modelapp.app import App
 from modelapp.call import Call
@@ -12,7 +13,7 @@ from modelapp.values import Inputs
 
 
 async def warm_up(
-    app: App, pipelines: Mapping[str, Pipeline], models: Mapping[str, ServedModel], now_s: float
+    app: App, pipelines: Mapping[str, Pipeline], models: Mapping[str, ServedModel]
 ) -> AsyncIterator[ServedModel | LoadError]:
     """Warm up and open every model that is loaded; yields each, or the error of one that did not answer.
 
@@ -30,7 +31,7 @@ async def warm_up(
             values = Inputs(pipeline.endpoint.input).read(document)
             for arm in pipeline.endpoint.split.arms if pipeline.endpoint.split else [""]:
                 for _ in range(max(models[name].model.warmup_calls for name in pipeline.models)):
-                    call = Call(now_s)
+                    call = Call(monotonic())
                     call.arm = arm
                     await pipeline.run(values, call)
         except RequestError as error:
@@ -42,14 +43,12 @@ async def warm_up(
     for model in models.values():
         if model.state == "warming":
             if model.name not in done:
-                await _warm_directly(model, now_s)
+                await _warm_directly(model)
             model.open_for_requests()
             yield model
 
 
-def _judge(
-    pipeline: Pipeline, models: list[ServedModel], error: RequestError, *, tested: bool
-) -> LoadError | None:
+def _judge(pipeline: Pipeline, models: list[ServedModel], error: RequestError, *, tested: bool) -> LoadError | None:
     """What a failed warm-up means: an error where a test's input was used, else a note."""
     told = f'endpoint "{pipeline.endpoint.name}" did not answer its warm-up: {error.message}'
     if tested:
@@ -62,12 +61,12 @@ def _judge(
     return None
 
 
-async def _warm_directly(model: ServedModel, now_s: float) -> None:
+async def _warm_directly(model: ServedModel) -> None:
     rows = drawn_rows(model.signature) if model.signature is not None else None
     if rows is None:
         return
     try:
         for _ in range(model.model.warmup_calls):
-            await model.infer(rows, Call(now_s))
+            await model.infer(rows, Call(monotonic()))
     except RequestError as error:
         model.notes.append(f"not warmed up: {error.message} (the input was made up; no test reaches this model)")
