@@ -38,7 +38,7 @@ def _to_stderr(content: bytes) -> None:
 
 
 class Foreground:
-    """One replica under watch. Use as a context manager; `port` None is the app's own.
+    """One replica under watch. Use as a context manager; `address` None is the app's own.
 
     `note` is told in words what happens to the replica, `output` gets what it prints; both are called on the watching
     thread. Raises PortInUseError and SurroundingsError when it cannot listen.
@@ -48,17 +48,18 @@ class Foreground:
         self,
         launch: Launch,
         *,
-        port: int | None = None,
+        address: tuple[str, int] | None = None,
         note: Callable[[str], None] = print,
         output: Callable[[bytes], None] = _to_stderr,
         patience: Patience | None = None,
     ) -> None:
         server = launch.app.server
-        self._socket = listener.listen(server.host, server.port if port is None else port)
+        self._socket = listener.listen(*(address or (server.host, server.port)))
         self._socket.set_inheritable(True)
         self.url = listener.url(self._socket)
         self.token = launch.token
         self.cut_short = False
+        """Whether a second stop ended the replica before it had drained."""
         self._launch = launch
         self._note = note
         self._output = output
@@ -67,7 +68,8 @@ class Foreground:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
+        """Why it ended, where nobody asked it to."""
         self._stops = 0
         self._kill_at_s: float | None = None
         self._ready = False
@@ -97,8 +99,8 @@ class Foreground:
         """What the replica reports, until it has ended for good. Raises LoadError or SurroundingsError if it failed."""
         while (event := self._queue.get()) is not None:
             yield event
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
 
     def wait_ready(self) -> Event:
         """Wait until the replica takes requests. Raises LoadError or SurroundingsError where it never will."""
@@ -115,8 +117,9 @@ class Foreground:
                 if self._stops:
                     break
         except Exception as error:  # raised again where the events are read
-            self._failure = error
+            self.failure = error
         finally:
+            self._socket.close()  # else callers would wait for an answer that cannot come
             self._queue.put(None)
 
     def _one_life(self) -> bool:
@@ -147,8 +150,12 @@ class Foreground:
             self._kill_at_s = time.monotonic() + self._launch.app.server.drain_s + _STOP_MARGIN_S
             process.signal(signal.SIGTERM)
         self._stops += asked
-        if self._stops > 1 or (self._kill_at_s is not None and time.monotonic() >= self._kill_at_s):
-            self.cut_short, self._kill_at_s = True, None
+        if self._stops > 1:
+            self.cut_short = True
+            process.signal(signal.SIGKILL)
+        elif self._kill_at_s is not None and time.monotonic() >= self._kill_at_s:
+            self._kill_at_s = None
+            self.failure = SurroundingsError("the replica did not end when its time to drain was over, and was killed")
             process.signal(signal.SIGKILL)
 
     def _read_wakes(self) -> int:
@@ -171,7 +178,7 @@ class Foreground:
         """What to do about a death that nobody asked for."""
         words = how_it_ended(status)
         if not self._ready:
-            self._failure = self._start_failure(words, process)
+            self.failure = self._start_failure(words, process)
             return False
         now = time.monotonic()
         self._deaths.append(now)
@@ -179,7 +186,7 @@ class Foreground:
             self._deaths.popleft()
         if len(self._deaths) >= self._patience.deaths:
             message = f"the replica died {len(self._deaths)} times in {self._patience.within_s:g} s, last: {words}"
-            self._failure = SurroundingsError(message + _last_words(process))
+            self.failure = SurroundingsError(message + _last_words(process))
             return False
         self._note(f"replica died: {words}; starting another")
         return True

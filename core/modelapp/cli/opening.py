@@ -1,0 +1,108 @@
+"""What most verbs begin with: the plugins, app.toml, and a replica that answers."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+
+import attrs
+
+from modelapp import running
+from modelapp.app import App
+from modelapp.cli.console import Console
+from modelapp.client import Client, ConnectionLost
+from modelapp.foreground import Foreground
+from modelapp.launch import prepare
+from modelapp.loader import load_app
+from modelapp.plugins import Plugins
+from modelapp.release import release_id
+
+FILE = "app.toml"
+
+
+@attrs.frozen
+class Opened:
+    """The app a command is about. `prefix` is how the user would begin another command about it."""
+
+    app: App
+    plugins: Plugins
+    overrides: tuple[str, ...]
+    prefix: str
+
+
+def open_app(options: argparse.Namespace, console: Console) -> Opened:
+    """Read the app of `-C`. Raises AppFileError and PluginError."""
+    plugins = Plugins.load(warn=console.verbosity >= 0)
+    app = load_app(options.directory / FILE, plugins, overrides=options.overrides)
+    return Opened(app, plugins, tuple(options.overrides), prefix(options))
+
+
+def prefix(options: argparse.Namespace) -> str:
+    """ "modelapp", with the options that a repeated command needs."""
+    import shlex
+
+    words = ["modelapp"]
+    if str(options.directory) != ".":
+        words += ["-C", str(options.directory)]
+    for override in options.overrides:
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+@attrs.frozen
+class Replica:
+    """A replica that answers. `shown_url` is where `modelapp run` serves, for commands that people repeat later."""
+
+    url: str
+    token: str
+    release: str
+    shown_url: str
+
+
+@contextlib.contextmanager
+def replica(opened: Opened, console: Console, *, same_release: bool) -> Iterator[Replica]:
+    """The running app of this folder, else a replica of its own for as long as the context lasts.
+
+    With `same_release` a running app that serves another release than these files are is left alone.
+    """
+    release = release_id(opened.app)
+    found = _running(opened.app, release, console, same_release=same_release)
+    if found is not None:
+        yield Replica(found.url, found.token, found.release, found.url)
+        return
+    server = opened.app.server
+    launch = prepare(opened.app, opened.plugins.runtimes, opened.overrides)
+    with Foreground(launch, address=("127.0.0.1", 0), note=console.note) as foreground:
+        ready = _wait_ready(foreground, console)
+        yield Replica(foreground.url, foreground.token, ready, f"http://{server.host}:{server.port}")
+        if foreground.failure is not None:
+            console.error(str(foreground.failure))
+
+
+def _running(app: App, release: str, console: Console, *, same_release: bool) -> running.Running | None:
+    found = running.find(app.root)
+    if found is None:
+        return None
+    same = found.release == release
+    if same_release and not same:
+        console.detail(f"the running app (pid {found.pid}) serves release {found.release}, these files are {release}")
+        return None
+    try:
+        with Client(found.url) as client:
+            client.request("GET", "/livez", timeout_s=1)
+    except ConnectionLost:
+        return None
+    console.note(f"using the running app (pid {found.pid})")
+    if not same:
+        console.note(f"note: it serves release {found.release}; the files are now {release}: restart it to see changes")
+    return found
+
+
+def _wait_ready(foreground: Foreground, console: Console) -> str:
+    for event in foreground.events():
+        if event.kind == "ready":
+            return event.release
+        if event.kind == "loaded":
+            console.detail(f"model {event.model} loaded in {event.seconds:.2f} s")
+        for note in event.notes:
+            console.note(f"note: {event.model}: {note}")
+    raise KeyboardInterrupt  # it was stopped before it was ready, which only a signal does

@@ -1,0 +1,138 @@
+"""The command line's words: every verb with its options, and which module runs it."""
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from modelapp.cli.console import Console
+
+EPILOG = """exit status:
+  0 it holds   1 a test failed   2 bad command line   3 app.toml is invalid   4 inconclusive
+  5 the surroundings are at fault (a model, a plugin, the port)   130 interrupted"""
+
+Verb = Callable[[argparse.Namespace, Console], int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad command line as UsageError, so that it is told like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        from modelapp.errors import UsageError
+
+        raise UsageError(message, help=f"{self.prog} --help")
+
+
+def parse(argv: Sequence[str], console: Console) -> tuple[Verb, argparse.Namespace]:
+    """Read the command line and set up `console`: the verb, and what to call it with.
+
+    Raises UsageError; SystemExit after --help and --version.
+    """
+    console.json = "--json" in argv  # so that a bad command line is told in JSON too
+    options = build().parse_args(argv)
+    options.overrides = [*(options.overrides or []), *(getattr(options, "more_overrides", None) or [])]
+    console.json = options.json or getattr(options, "format", "") == "json"
+    console.no_color = options.no_color
+    console.verbosity = -1 if options.quiet else options.verbose + getattr(options, "more_verbose", 0)
+    return _verb(options.command), options
+
+
+def _verb(name: str) -> Verb:
+    return cast("Verb", importlib.import_module(f"modelapp.cli.{name}").run)
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(
+        prog="modelapp",
+        description="Serves and proves the model app that app.toml describes.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    _add_common(parser, top=True)
+    verbs = parser.add_subparsers(dest="command", metavar="VERB", required=True, parser_class=_Parser)
+    for name, does, add in (
+        ("check", "say what is wrong with app.toml, without loading a model", _add_check),
+        ("run", "serve the app in the foreground", _add_nothing),
+        ("predict", "call an endpoint once", _add_predict),
+        ("test", "run the [[tests]] of app.toml", _add_test),
+        ("plugins", "list the installed plugins and what is missing to use them", _add_nothing),
+    ):
+        verb = verbs.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".", allow_abbrev=False)
+        add(verb)
+        _add_common(verb, top=False)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
+    """The options that may stand before the verb or after it; those after it must not undo those before."""
+
+    def default(value: Any) -> Any:
+        return value if top else argparse.SUPPRESS
+
+    more = "" if top else "more_"
+    group = parser.add_argument_group("common options")
+    group.add_argument(
+        "-C", dest="directory", metavar="DIR", type=Path, default=default(Path()), help="the folder of app.toml"
+    )
+    group.add_argument(
+        "--set",
+        dest=f"{more}overrides",
+        metavar="K=V",
+        action="append",
+        default=default(None),
+        help="override one key of app.toml, as in server.port=8001; may be repeated",
+    )
+    group.add_argument(
+        "--json", action="store_true", default=default(False), help="print the result as one JSON document"
+    )
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", default=default(False), help="leave out notes")
+    loudness.add_argument(
+        "-v",
+        "--verbose",
+        dest=f"{more}verbose",
+        action="count",
+        default=default(0) if top else 0,
+        help="say more; -vv adds tracebacks to errors",
+    )
+    group.add_argument("--no-color", action="store_true", default=default(False), help="no colours")
+
+
+def _add_nothing(_: argparse.ArgumentParser) -> None:
+    """For verbs without options of their own."""
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=("text", "json", "github"), default="text", help="how the problems are printed"
+    )
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "modelapp predict [ENDPOINT] [NAME=VALUE | NAME=@FILE ...] [options]"
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="the endpoint, where the app has several, then its inputs; NAME=@FILE takes the value from a file",
+    )
+
+
+def _add_test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the tests to run; default: all")
+    parser.add_argument("--tag", metavar="T", action="append", default=[], help="run the tests with this tag")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="also write the outcomes as JUnit XML")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"modelapp {version('modelapp')}")
+        parser.exit()

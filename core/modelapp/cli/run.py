@@ -1,0 +1,136 @@
+"""`modelapp run`: serve the app in the foreground."""
+
+import argparse
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+from modelapp import running
+from modelapp.app import App, AppTest
+from modelapp.cli.console import Console
+from modelapp.cli.failure import INTERRUPTED
+from modelapp.cli.opening import open_app
+from modelapp.foreground import Foreground
+from modelapp.launch import prepare
+from modelapp.payload import curl
+from modelapp.replicaevents import Event
+from modelapp.testrun import endpoint_of
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Serve until a signal comes. The first lets the requests in progress end, a second does not."""
+    opened = open_app(options, console)
+    app = opened.app
+    launch = prepare(app, opened.plugins.runtimes, opened.overrides)
+    with Foreground(launch, note=console.note) as foreground, _stopped_by_signals(foreground):
+        console.result(f"app {app.name}   {app.path}")
+        screen = _Screen(app, foreground, console)
+        try:
+            for event in foreground.events():
+                screen.show(event)
+        finally:
+            running.clear(app.root)
+    return INTERRUPTED if foreground.cut_short else 0
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(foreground: Foreground) -> Iterator[None]:
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: foreground.stop()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Screen:
+    """Shows what the replica reports. The result is the app as it became ready first; what follows are notes."""
+
+    def __init__(self, app: App, foreground: Foreground, console: Console) -> None:
+        self._app = app
+        self._foreground = foreground
+        self._console = console
+        self._loaded: list[Event] = []
+        self._was_ready = False
+
+    def show(self, event: Event) -> None:
+        if event.kind == "loading":
+            self._console.detail(f"model {event.model}   loading")
+        elif event.kind == "loaded":
+            self._show_loaded(event)
+        elif event.kind == "failed":
+            self._console.note(f"model {event.model}   did not load: {event.reason}")
+        elif event.kind == "ready":
+            self._show_ready(event)
+        elif event.kind == "draining":
+            self._console.note(f"draining: requests in progress have up to {self._app.server.drain_s:g} s")
+        else:
+            self._console.note("stopped")
+
+    def _show_loaded(self, event: Event) -> None:
+        self._loaded = [loaded for loaded in self._loaded if loaded.model != event.model] + [event]
+        line = f"model {event.model}   {self._runtime(event)} {self._device(event)}   loaded {event.seconds:.2f} s"
+        (self._console.note if self._was_ready else self._console.result)(line)
+        for note in event.notes:
+            self._console.note(f"  note: {note}")
+
+    def _runtime(self, event: Event) -> str:
+        model = self._app.models.get(event.model)
+        return model.runtime if model else "?"
+
+    def _device(self, event: Event) -> str:
+        model = self._app.models.get(event.model)
+        return event.device or (model.device if model else "?")
+
+    def _show_ready(self, event: Event) -> None:
+        foreground = self._foreground
+        note = running.write(self._app.root, running.record(foreground.url, event.release, foreground.token))
+        if note:
+            self._console.note(f"note: {note}")
+        if self._was_ready:
+            self._console.note("ready again")
+            return
+        self._was_ready = True
+        if self._console.json:
+            self._console.document(self._document(event))
+        for endpoint in self._app.endpoints.values():
+            self._console.result(f"POST {foreground.url}{endpoint.route}")
+        if command := example(self._app, foreground.url):
+            self._console.result(f"try: {command}")
+        self._console.result(f"ready   release {event.release}")
+
+    def _document(self, event: Event) -> dict[str, object]:
+        url = self._foreground.url
+        models = [
+            {
+                "name": loaded.model,
+                "runtime": self._runtime(loaded),
+                "device": self._device(loaded),
+                "seconds": loaded.seconds,
+                "notes": list(loaded.notes),
+            }
+            for loaded in self._loaded
+        ]
+        endpoints = [
+            {"name": endpoint.name, "method": "POST", "url": url + endpoint.route}
+            for endpoint in self._app.endpoints.values()
+        ]
+        return {
+            "app": self._app.name,
+            "release": event.release,
+            "url": url,
+            "pid": os.getpid(),
+            "models": models,
+            "endpoints": endpoints,
+            "try": example(self._app, url),
+        }
+
+
+def example(app: App, url: str) -> str:
+    """A call that works: the input of the first test that expects an answer, as a curl command; "" without one."""
+    test: AppTest | None = next((test for test in app.tests if test.input and test.expect_error is None), None)
+    return curl(url, endpoint_of(app, test), test.input, app.root) if test else ""
