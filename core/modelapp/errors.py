@@ -13,6 +13,7 @@ ModelAppError                     exit code of the command line that ends with i
     ├── BadRequest            400     bytes that cannot be read: broken JSON, a cut body
     ├── NotFound              404     no such route or model
     ├── MethodNotAllowed      405
+    ├── SlowBody              408     the body did not arrive in time
     ├── TooLarge              413     body, also after inflating
     ├── UnsupportedMedia      415
     ├── InvalidInput          422     readable, but not what was declared; names the field
@@ -161,6 +162,12 @@ class MethodNotAllowed(RequestError):
     """The route exists, for other methods."""
 
     status, code = 405, "method_not_allowed"
+
+
+class SlowBody(RequestError):
+    """The client did not send its body in time."""
+
+    status, code = 408, "slow_body"
 
 
 class TooLarge(RequestError):

@@ -1,0 +1,218 @@
+"""The door of a replica: bytes in, a route's answer out, every failure in the shape of its protocol.
+
+An RSGI application. It runs for every request, so it makes no task, no timer and no closure for one.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import re
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from granian._granian import RSGIProtocolClosed as ProtocolClosed
+from granian._granian import RSGIProtocolError as ProtocolError
+
+from modelapp.call import CONTROL_HEADER, Call
+from modelapp.errors import BadRequest, DeadlineExceeded, QueueFull, RequestError, SlowBody, TooLarge
+from modelapp.lifecycle import Lifecycle
+from modelapp.overdue import Overdue
+from modelapp.routes import HttpRequest, HttpResponse, RouteTable
+
+if TYPE_CHECKING:
+    from granian._granian import RSGIHTTPProtocol as HTTPProtocol
+    from granian.rsgi import Scope
+
+PROBE_HEADER = "x-modelapp-probe"
+ARM_HEADER = "x-modelapp-arm"
+BODY_TIMEOUT_S = 30.0
+"""Time a body has to arrive on a route without a timeout of its own."""
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_S = 5.0
+"""How much of a refused body is read and dropped, so that a client still sending meets the answer, not a reset."""
+
+_log = logging.getLogger("modelapp.edge")
+_GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+_BODILESS = frozenset({"GET", "HEAD"})
+_CLOSE = ("connection", "close")
+_SERVER = ("server", "modelapp")
+_UNSHAPED = HttpResponse(500, b'{"error":{"code":"internal","message":"the server failed","field":null}}')
+
+
+class Edge:
+    """Answers requests by `table`, which may be replaced while it serves.
+
+    `control_token` makes a caller trusted, "" trusts nobody. More than `max_in_flight` requests at a time get 429.
+    """
+
+    def __init__(
+        self,
+        table: RouteTable,
+        lifecycle: Lifecycle,
+        *,
+        release: str,
+        control_token: str = "",
+        max_in_flight: int = 4096,
+    ) -> None:
+        self.table = table
+        self.lifecycle = lifecycle
+        self.max_in_flight = max_in_flight
+        self._release = ("x-modelapp-release", release)
+        self._token = control_token.encode()
+        self._overdue: Overdue
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called by the server before the first request."""
+        self._overdue = Overdue(loop)
+
+    async def __rsgi__(self, scope: "Scope", protocol: "HTTPProtocol") -> None:
+        """One request: route, body, handler, answer."""
+        headers: Any = scope.headers  # each access copies them
+        method, path = scope.method, scope.path
+        call = self._new_call(headers, protocol)
+        lifecycle, task, unread = self.lifecycle, None, True
+        lifecycle.enter()
+        try:
+            route, params = self.table.find(method, path)
+            if (lifecycle.refusing or lifecycle.in_flight > self.max_in_flight) and not route.always:
+                self._refuse()
+            timeout_s = route.timeout_s
+            if timeout_s is not None:
+                call.deadline_s = call.arrived_s + timeout_s
+            body = b""
+            if method not in _BODILESS:
+                task = self._watch(call.deadline_s or call.arrived_s + BODY_TIMEOUT_S)
+                body = await _read_body(route.max_body_bytes, headers, protocol)
+                if timeout_s is None:
+                    self._overdue.remove(task)
+            elif timeout_s is not None:
+                task = self._watch(call.arrived_s + timeout_s)
+            unread = False
+            request = HttpRequest(method, path, scope.query_string, headers, body, params, call)
+            self._send(protocol, call, await route.handler(request))
+        except RequestError as error:
+            self._send(protocol, call, self._shape(path, error))
+        except asyncio.CancelledError:
+            if task is None or not self._overdue.expired(task):
+                raise
+            task.uncancel()
+            self._send(protocol, call, self._shape(path, self._too_late(call, unread)))
+            unread = False
+        except Exception:  # whatever a handler or plugin raises, the client gets an answer
+            _log.exception("request %s: %s %s failed", call.id, method, path)
+            failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
+            self._send(protocol, call, self._shape(path, failure))
+        finally:
+            if task is not None:
+                self._overdue.remove(task)
+            call.close()
+            lifecycle.leave()
+        if unread and method not in _BODILESS and "expect" not in headers:
+            await _linger(headers, protocol)
+
+    def _new_call(self, headers: Any, protocol: "HTTPProtocol") -> Call:
+        given = headers.get("x-request-id")
+        call_id = given if given is not None and _GOOD_ID(given) else ""
+        call = Call(monotonic(), id=call_id, headers=headers, disconnect=protocol.client_disconnect)
+        control = headers.get(CONTROL_HEADER)
+        if control is not None and self._token and hmac.compare_digest(control.encode(), self._token):
+            call.trusted = True
+            call.probe = headers.get(PROBE_HEADER, "")
+            call.arm = headers.get(ARM_HEADER, "")
+        return call
+
+    def _refuse(self) -> None:
+        if self.lifecycle.refusing:
+            raise self.lifecycle.not_ready()
+        raise QueueFull(f"{self.max_in_flight} requests are in progress already", retry_after_s=1)
+
+    def _watch(self, deadline_s: float) -> "asyncio.Task[Any]":
+        task = asyncio.current_task()
+        assert task is not None  # the server runs each request in a task
+        self._overdue.add(task, deadline_s)
+        return task
+
+    def _too_late(self, call: Call, unread: bool) -> RequestError:
+        call.cancel()  # what still waits somewhere for this request need not run
+        if unread:
+            return SlowBody("the body did not arrive in time")
+        return DeadlineExceeded("the time allowed for this request is over")
+
+    def _shape(self, path: str, error: RequestError) -> HttpResponse:
+        try:
+            response = self.table.error_shape(path)(error)
+        except Exception:  # a plugin's error shape is no reason to answer nothing
+            _log.exception("the error shape of %s failed", path)
+            response = _UNSHAPED
+        more = list(error.headers)
+        if error.retry_after_s is not None or error.status in (429, 503):
+            more.append(("retry-after", str(max(1, -int(-(error.retry_after_s or 1) // 1)))))
+        present = {name for name, _ in response.headers}
+        extra = tuple(header for header in more if header[0] not in present)
+        return HttpResponse(response.status, response.body, response.content_type, response.headers + extra)
+
+    def _send(self, protocol: "HTTPProtocol", call: Call, response: HttpResponse) -> None:
+        timing = f"total;dur={(monotonic() - call.arrived_s) * 1e3:.3f}"
+        if call.timings_ms:
+            parts = ", ".join([f"{name};dur={ms:.3f}" for name, ms in call.timings_ms.items()])
+            timing = f"{parts}, {timing}"
+        headers = [
+            ("content-type", response.content_type),
+            ("x-request-id", call.id),
+            self._release,
+            ("server-timing", timing),
+            _SERVER,
+        ]
+        if response.headers:
+            headers.extend(response.headers)
+        if call.arm:
+            headers.append((ARM_HEADER, call.arm))
+        if self.lifecycle.closing:
+            headers.append(_CLOSE)
+        protocol.response_bytes(response.status, headers, response.body)
+
+
+async def _read_body(most: int, headers: Any, protocol: "HTTPProtocol") -> bytes:
+    length = headers.get("content-length")
+    if length is not None and int(length) > most:  # the server has refused what is no number
+        raise _too_large(most)
+    try:
+        if length is None:
+            chunked = headers.get("transfer-encoding") is not None
+            return await _read_chunks(protocol, most) if chunked else b""
+        body = await protocol()
+    except (ProtocolClosed, ProtocolError):
+        raise BadRequest("the body ends too early: the connection closed in its middle") from None
+    if len(body) != int(length):
+        raise BadRequest(f"the body ends too early: {len(body)} of {length} bytes came")
+    return body
+
+
+async def _linger(headers: Any, protocol: "HTTPProtocol") -> None:
+    """Read on after an early refusal, within bounds."""
+    if headers.get("content-length") is None and headers.get("transfer-encoding") is None:
+        return
+    with contextlib.suppress(ProtocolClosed, ProtocolError, TimeoutError, TooLarge):
+        async with asyncio.timeout(LINGER_S):
+            await _read_chunks(protocol, LINGER_BYTES, keep=False)
+
+
+async def _read_chunks(protocol: "HTTPProtocol", most: int, *, keep: bool = True) -> bytes:
+    """A body of unknown length. Raises TooLarge as soon as it passes `most`.
+
+    A connection that closes in the middle looks like the end, so only forms that tell their own end are safe in it.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in protocol:
+        size += len(chunk)
+        if size > most:
+            raise _too_large(most)
+        if keep:
+            chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"the body is larger than the {most} bytes that this route takes")

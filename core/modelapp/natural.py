@@ -1,0 +1,92 @@
+"""Natural routes: each endpoint at its own path, JSON or a form in, JSON out, named as app.toml names it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from modelapp.answers import Outputs, encode_json
+from modelapp.app import App, Endpoint
+from modelapp.bodies import FORM_TYPE, JSON_TYPE, OFF_LOOP_BYTES, body_form, decode_json, inflate, off_loop
+from modelapp.call import Call
+from modelapp.errors import InvalidInput, RequestError
+from modelapp.forms import read_form
+from modelapp.openapi import endpoint_operation
+from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
+from modelapp.values import Inputs
+
+_MB = 1024 * 1024
+
+
+class PipelineLike(Protocol):
+    """What answers an endpoint."""
+
+    async def run(self, values: Mapping[str, Any], call: Call) -> Any:
+        """The result for one request, a mapping of outputs where the endpoint declares any; raises RequestError."""
+        ...
+
+
+def natural_protocol(app: App, pipelines: Mapping[str, PipelineLike]) -> ProtocolRoutes:
+    """One POST route for each endpoint. Raises KeyError where an endpoint has no pipeline."""
+    routes = [_route(app, endpoint, pipelines[name]) for name, endpoint in app.endpoints.items()]
+    return ProtocolRoutes(name="natural", prefix="/", routes=tuple(routes), error=natural_error)
+
+
+def natural_error(error: RequestError) -> HttpResponse:
+    """`{"error": {"code", "message", "field"}}`."""
+    body = {"error": {"code": error.code, "message": error.message, "field": error.field or None}}
+    return HttpResponse(error.status, msgspec.json.encode(body))
+
+
+def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
+    most_mb = app.server.max_body_mb if endpoint.max_body_mb is None else endpoint.max_body_mb
+    most_bytes = int(most_mb * _MB)
+    return Route(
+        method="POST",
+        path=endpoint.route,
+        handler=_Handler(endpoint, pipeline, most_bytes),
+        max_body_bytes=most_bytes,
+        timeout_s=endpoint.timeout_s,
+        document=endpoint_operation(endpoint),
+    )
+
+
+class _Handler:
+    """One endpoint: reads the body, runs the pipeline, writes the answer."""
+
+    __slots__ = ("_inputs", "_most_bytes", "_outputs", "_pipeline")
+
+    def __init__(self, endpoint: Endpoint, pipeline: PipelineLike, most_bytes: int) -> None:
+        self._inputs = Inputs(endpoint.input)
+        self._outputs = Outputs(endpoint.output)
+        self._pipeline = pipeline
+        self._most_bytes = most_bytes
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        headers, body, call = request.headers, request.body, request.call
+        content_type = headers.get("content-type")
+        form = body_form(content_type, forms=self._inputs.forms)
+        encoding = headers.get("content-encoding")
+        if form == JSON_TYPE and encoding is None and len(body) <= OFF_LOOP_BYTES and not self._inputs.heavy:
+            values = self._inputs.read(decode_json(body))
+        else:
+            values = await off_loop(self._read, body, form, content_type or "", encoding or "")
+        result = await self._pipeline.run(values, call)
+        if call.probe and call.trusted:
+            return _probed(call)
+        if self._outputs.heavy:
+            return HttpResponse(200, await off_loop(self._outputs.encode, result))
+        return HttpResponse(200, self._outputs.encode(result))
+
+    def _read(self, body: bytes, form: str, content_type: str, encoding: str) -> dict[str, Any]:
+        if encoding:
+            body = inflate(body, encoding, self._most_bytes)
+        if form == FORM_TYPE:
+            return self._inputs.read_parts(read_form(body, content_type))
+        return self._inputs.read(decode_json(body))
+
+
+def _probed(call: Call) -> HttpResponse:
+    if call.probe not in call.steps:
+        raise InvalidInput(f'there is no step "{call.probe}" to look at; steps: {", ".join(call.steps) or "none"}')
+    return HttpResponse(200, encode_json({"probe": call.steps[call.probe]}))

@@ -1,0 +1,47 @@
+"""Ends work whose time is over, with one timer for all of it: a timer for each request would cost more than most."""
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+_PERIOD_S = 0.1
+
+
+class Overdue:
+    """Tasks and their deadlines, in seconds of `time.monotonic`.
+
+    A task late by more than a period is cancelled, and `expired` says so.
+    The layers below keep their own deadlines to the millisecond; this catches what does not look at a clock: a slow
+    client's body, a handler that awaits for ever.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._due: dict[asyncio.Task[Any], float] = {}
+        self._expired: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, task: asyncio.Task[Any], deadline_s: float) -> None:
+        """Cancel `task` some time after `deadline_s` unless it is removed before."""
+        self._due[task] = deadline_s
+        if self._timer is None:
+            self._timer = self._loop.call_later(_PERIOD_S, self._look)
+
+    def remove(self, task: asyncio.Task[Any]) -> None:
+        """The task has ended in time, or has answered."""
+        self._due.pop(task, None)
+        self._expired.discard(task)
+
+    def expired(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the task was cancelled here."""
+        return task in self._expired
+
+    def _look(self) -> None:
+        self._timer = None
+        late_s = monotonic() - _PERIOD_S
+        for task in [task for task, deadline_s in self._due.items() if deadline_s <= late_s]:
+            del self._due[task]
+            self._expired.add(task)
+            task.cancel()
+        if self._due:
+            self._timer = self._loop.call_later(_PERIOD_S, self._look)
