@@ -1,14 +1,14 @@
 """Inputs to try an app with: of its first test, or drawn from what its endpoints and models declare."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modelapp import media
-from modelapp.app import App, AppTest, Endpoint, Field
-from modelapp.fieldtype import MEDIA, FieldType
+from modelapp.app import App, Endpoint, Field
+from modelapp.fieldtype import FieldType
+from modelapp.payload import embedded
 from modelapp.runtime import Rows
 from modelapp.signature import Signature
 
@@ -16,32 +16,13 @@ _FREE_SIZE = 8
 """The size tried where a model leaves one open."""
 
 
-def tested_input(app: App, endpoint: Endpoint) -> dict[str, Any] | None:
+def first_tested_input(app: App, endpoint: Endpoint) -> dict[str, Any] | None:
     """The JSON document of the first test that expects an answer of `endpoint`; None where there is none."""
     for test in app.tests:
         mine = test.endpoint == endpoint.name or (not test.endpoint and len(app.endpoints) == 1)
         if mine and test.input and test.expect_error is None:
-            return document_of(app.root, endpoint, test)
+            return embedded(endpoint, test.input, app.root)
     return None
-
-
-def document_of(root: Path, endpoint: Endpoint, test: AppTest) -> dict[str, Any]:
-    """A test's input as a client would send it: files named in media fields become base64."""
-    return {name: _sent(root, endpoint.input.get(name), value) for name, value in test.input.items()}
-
-
-def _sent(root: Path, field: Field | None, value: Any) -> Any:
-    if field is None:
-        return value
-    return _sent_as(root, field.type, value)
-
-
-def _sent_as(root: Path, kind: FieldType, value: Any) -> Any:
-    if kind.item is not None and isinstance(value, list):
-        return [_sent_as(root, kind.item, item) for item in value]
-    if kind.word in MEDIA and isinstance(value, str) and not value.startswith("data:"):
-        return media.to_base64((root / value).read_bytes())
-    return value
 
 
 def drawn_input(fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -58,7 +39,8 @@ def _draw(field: Field, kind: FieldType) -> Any:
         case "str":
             return "a" * max(1, field.min_chars or 0)
         case "int" | "float":
-            number = max(field.min if field.min is not None else 1, 1 if field.max is None else min(1, field.max))
+            number = min(1, field.max) if field.max is not None else 1
+            number = max(number, field.min) if field.min is not None else number
             return int(number) if kind.word == "int" else float(number)
         case "bool":
             return False

@@ -33,8 +33,13 @@ def payload(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> Payloa
     rest = {name: value for name, value in values.items() if name not in uploads}
     if uploads and all(_sendable(endpoint.input.get(name), value) for name, value in rest.items()):
         return _multipart(uploads, rest, root)
-    filled = {name: _embed(endpoint.input.get(name), value, root) for name, value in values.items()}
+    filled = embedded(endpoint, values, root)
     return Payload(json.dumps(filled, ensure_ascii=False, default=str).encode(), "application/json")
+
+
+def embedded(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """`values` as one JSON document: every file of a media input as base64. Raises OSError."""
+    return {name: _embed(endpoint.input.get(name), value, root) for name, value in values.items()}
 
 
 def files(endpoint: Endpoint, values: Mapping[str, Any]) -> dict[str, str | bytes]:

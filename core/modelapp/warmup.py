@@ -6,7 +6,7 @@ from time import monotonic
 from modelapp.app import App
 from modelapp.call import Call
 from modelapp.errors import LoadError, RequestError
-from modelapp.examples import drawn_input, drawn_rows, tested_input
+from modelapp.examples import drawn_input, drawn_rows, first_tested_input
 from modelapp.pipeline import Pipeline
 from modelapp.served import ServedModel
 from modelapp.values import Inputs
@@ -25,7 +25,7 @@ async def warm_up(
         usable = all(models[name].state in ("warming", "ready") for name in pipeline.models)
         if not usable or done.issuperset(pipeline.models):
             continue
-        tested = tested_input(app, pipeline.endpoint)
+        tested = first_tested_input(app, pipeline.endpoint)
         document = tested if tested is not None else drawn_input(pipeline.endpoint.input)
         try:
             values = Inputs(pipeline.endpoint.input).read(document)
