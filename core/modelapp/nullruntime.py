@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelapp.errors import Cancelled, LoadError
-from modelapp.null import RuntimeOptions
+from modelapp.nulloptions import RuntimeOptions
 from modelapp.runtime import Arrays, Artefact, LoadedModel, Placement, Records, Rows, Run
 from modelapp.signature import Dim, Signature, TensorSpec
 

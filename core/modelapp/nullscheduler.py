@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from modelapp.null import SchedulerOptions
+from modelapp.nulloptions import SchedulerOptions
 from modelapp.scheduler import Replica, ReplicaState
 
 _ALIVE = (ReplicaState.STARTING, ReplicaState.READY)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from modelapp import Artefact, Cancelled, LoadError, Placement, Run
-from modelapp.null import RuntimeOptions
+from modelapp.nulloptions import RuntimeOptions
 from modelapp.nullruntime import NullModel, NullRuntime, ScriptedFailureError, tensor
 from modelapp.testing import FakeClock
 
@@ -157,7 +157,7 @@ def test_a_crash_takes_the_process():
     """No exception, no exit handler: the signal that the kernel sends."""
     program = (
         "from modelapp import Run\n"
-        "from modelapp.null import RuntimeOptions\n"
+        "from modelapp.nulloptions import RuntimeOptions\n"
         "from modelapp.nullruntime import NullModel\n"
         "model = NullModel(RuntimeOptions(kind='records', crash_on_call=2))\n"
         "model.infer([{}], Run(1)); print('one', flush=True); model.infer([{}], Run(1)); print('two')\n"

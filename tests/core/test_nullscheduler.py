@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from modelapp import ReplicaState
-from modelapp.null import SchedulerOptions
+from modelapp.nulloptions import SchedulerOptions
 from modelapp.nullscheduler import NullScheduler
 from modelapp.testing import FakeClock
 
