@@ -67,7 +67,7 @@ class Field:
 
     name: str = attrs.field(metadata={"from_header": True})
     type: FieldType = key('a type word, e.g. "str", "list[float]", "image", "int?"')
-    default: Any = key("used when the request leaves the field out", default=attrs.NOTHING)
+    default: Any = key("used when the request leaves the field out", factory=lambda: attrs.NOTHING)
     doc: str = key("one sentence for people", default="")
     min: float | None = key("smallest value of a number", default=None)
     max: float | None = key("largest value of a number", default=None)

@@ -1,0 +1,243 @@
+"""What is said about a key or a value that app.toml may not have, and the edit that mends it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from modelapp.document import Sources, key_name, table_name
+from modelapp.extras import not_installed
+from modelapp.problems import Edit, Problem
+from modelapp.spans import KeyPath
+from modelapp.strict import Refused, describe
+from modelapp.suggestions import closest, tidy, toml, toml_key, unit_twin
+
+Around: TypeAlias = tuple[tuple[type, KeyPath], ...]
+"""The tables around a table, outermost first: class and path of each."""
+Columns: TypeAlias = Callable[[type], Mapping[str, "attrs.Attribute[Any]"]]
+
+
+class Complaints:
+    """Builds problems about keys and values. `columns` gives the keys of a class."""
+
+    def __init__(self, sources: Sources, columns: Columns) -> None:
+        self._sources = sources
+        self._columns = columns
+
+    def unknown(
+        self,
+        cls: type,
+        name: str,
+        table: Mapping[str, Any],
+        path: KeyPath,
+        around: Around,
+        plugins: Sequence[str] = (),
+        owner: str = "",
+    ) -> Problem:
+        """A key that its table does not have. `plugins` are tables it may have, `owner` a plugin that reads it."""
+        place, known = (*path, name), self._columns(cls)
+        message = f'{table_name(path)} has no key "{name}"'
+        twin = unit_twin(name, known)
+        if twin and type(table[name]) in (int, float):
+            return self._other_unit(message, place, twin.key, tidy(table[name] * twin.factor))
+        if problem := self.misplaced(name, place, around, path):
+            return problem
+        if isinstance(table[name], dict) and plugins and (absent := not_installed(name)):
+            return self._sources.problem(
+                "MA031",
+                absent.message,
+                place,
+                "no plugin with this name is loaded",
+                at="header",
+                command=absent.command,
+            )
+        notes = (f"these options belong to {owner}",) if owner else ()
+        near = closest(name, [word for word in (*known, *plugins) if word not in table])
+        if near:
+            return self._key_problem(
+                "MA010", message, place, "unknown key", f'did you mean "{near}"?', self._rename(place, near), notes
+            )
+        notes = (f"its keys: {', '.join(known) or 'none'}", *notes)
+        return self._key_problem(
+            "MA010", message, place, "unknown key", "remove it", self._sources.remove(place), notes
+        )
+
+    def _other_unit(self, message: str, place: KeyPath, twin: str, value: float) -> Problem:
+        text = f"{twin} = {toml(value)}"
+        pair = self._sources.base.spans.pairs.get(place)
+        edit = Edit(start=pair.start, end=pair.end, text=text) if pair else None
+        return self._key_problem("MA011", message, place, f"this setting is called {twin}", f"write {text}", edit)
+
+    def misplaced(self, name: str, place: KeyPath, around: Around, table: KeyPath) -> Problem | None:
+        """A key of a table further out, typed below the header of an inner one."""
+        home = next((path for cls, path in reversed(around) if path and name in self._columns(cls)), None)
+        if home is None or home == table:
+            return None
+        where, what = table_name(home), {"input": "a request field", "output": "an answer field"}.get(str(table[-1]))
+        return self._sources.problem(
+            "MA012",
+            f'"{name}" is in the wrong table',
+            place,
+            f'here it declares {what} called "{name}"' if what else f"here it is a key of {table_name(table)}",
+            at="key",
+            help=f"move this line up, directly under {where}",
+            notes=("in TOML a key belongs to the last [header] above it",),
+            related=self._sources.related(home, "it belongs here"),
+            edit=self._move(place, home),
+        )
+
+    def missing(self, cls: type, name: str, table: Mapping[str, Any], path: KeyPath) -> Problem:
+        """A key that must be there."""
+        if not path:
+            text = f'[{name}]\nname = "my-app"\n\n'
+            start = 1 if self._sources.base.text.startswith("\ufeff") else 0
+            edit = Edit(start=start, end=start, text=text)
+            return self._sources.problem("MA014", f"[{name}] is missing", path, help=f"begin with [{name}]", edit=edit)
+        guess = _guess(name, table, path)
+        line = f"{name} = {guess or '...'}"
+        return self._sources.problem(
+            "MA014",
+            f'{table_name(path)} needs "{name}"',
+            path,
+            f"{name} is missing",
+            at="header",
+            help=f"add {line}",
+            notes=(f"{name}: {self._columns(cls)[name].metadata['doc']}",)
+            if "doc" in self._columns(cls)[name].metadata
+            else (),
+            edit=self._sources.insert(path, line) if guess else None,
+        )
+
+    def refused(self, refused: Refused, path: KeyPath, one: "attrs.Attribute[Any] | None") -> Problem:
+        """A value of the wrong type, or one that its key does not allow."""
+        fix, default = refused.fix, one.default if one is not None else attrs.NOTHING
+        note = ""
+        if fix is None and isinstance(default, (bool, int, float, str)):
+            fix, note = default, ", the default"
+        if fix is not None:
+            return self._replace(refused.code, refused.message, path, refused.label, fix, note)
+        leave_out = default is None and self._sources.remove(path)
+        return self._sources.problem(
+            refused.code,
+            f'"{key_name(path)}" {refused.message}',
+            path,
+            refused.label,
+            help="remove it, it may be left out" if leave_out else "",
+            edit=leave_out or None,
+        )
+
+    def out_of_bounds(self, value: Any, path: KeyPath, one: "attrs.Attribute[Any]") -> Problem | None:
+        """A number beyond the `min` or `max` of its key."""
+        low, high = one.metadata.get("min"), one.metadata.get("max")
+        if low is not None and value < low:
+            return self._replace("MA021", f"must be at least {toml(low)}", path, "too small", low)
+        if high is not None and value > high:
+            return self._replace("MA021", f"must be at most {toml(high)}", path, "too large", high)
+        return None
+
+    def invalid(self, message: str, path: KeyPath) -> Problem:
+        """A validator of a class said no."""
+        return self._sources.problem("MA032", message, path, "refused")
+
+    def no_table(self, cls: type | None, value: Any, path: KeyPath) -> Problem:
+        """Something else where a table must stand."""
+        header = self._sources.base.spans.headers.get((*path, 0))
+        edit = None
+        if header and isinstance(value, list) and len(value) == 1:
+            edit = Edit(start=header.start, end=header.end, text=table_name(path))
+        return self._sources.problem(
+            "MA013" if header else "MA020",
+            f'"{key_name(path)}" must be {"one table" if header else "a table"}',
+            (*path, 0) if header else path,
+            "two pairs of brackets make a list of tables" if header else describe(value),
+            at="header" if header else "value",
+            help=f"write {table_name(path)}" if header or not cls else f"write {key_name(path)} = {{ ... }}",
+            edit=edit,
+        )
+
+    def no_list(self, wanted: Any, value: Any, path: KeyPath) -> Problem:
+        """Something else where a list must stand."""
+        if isinstance(value, dict) and attrs.has(wanted):
+            many = table_name((*path, 0))
+            single = self._sources.base.spans.headers.get(path)
+            label = "one pair of brackets makes a single table" if single else "these are named tables"
+            return self._sources.problem(
+                "MA013",
+                f'"{key_name(path)}" must be a list of tables',
+                path,
+                label,
+                at="header" if single else "key",
+                help=f"write {many}" if single else f"write {many}, and the name below it",
+                edit=self._sources.replace(path, many, "header"),
+            )
+        if isinstance(value, (str, bool, int, float)):
+            return self._replace("MA020", "must be a list", path, describe(value), [value])
+        return self._sources.problem("MA020", f'"{key_name(path)}" must be a list', path, describe(value))
+
+    def unnamed(self, wanted: Any, value: Mapping[str, Any], path: KeyPath) -> Problem | None:
+        """The keys of a named table, typed below a header without the name: [models] instead of [models.NAME]."""
+        if not attrs.has(wanted) or path not in self._sources.base.spans.headers or len(path) > 1:
+            return None
+        known = self._columns(wanted)
+        if not value or any(name not in known or isinstance(item, dict) for name, item in value.items()):
+            return None
+        named = table_name((*path, "main"))
+        return self._sources.problem(
+            "MA013",
+            f"{table_name(path)} holds tables with names",
+            path,
+            "a name is missing",
+            at="header",
+            help=f"write {named}, or another name",
+            edit=self._sources.replace(path, named, "header"),
+        )
+
+    def _key_problem(
+        self,
+        code: str,
+        message: str,
+        place: KeyPath,
+        label: str,
+        advice: str,
+        edit: Edit | None,
+        notes: tuple[str, ...] = (),
+    ) -> Problem:
+        return self._sources.problem(code, message, place, label, at="key", help=advice, edit=edit, notes=notes)
+
+    def _replace(self, code: str, message: str, path: KeyPath, label: str, value: Any, note: str = "") -> Problem:
+        key, text = key_name(path), toml(value)
+        return self._sources.problem(
+            code,
+            f'"{key}" {message}',
+            path,
+            label,
+            help=f"write {toml_key(path[-1])} = {text}{note}" if isinstance(path[-1], str) else f"write {text}{note}",
+            edit=self._sources.replace(path, text),
+        )
+
+    def _rename(self, place: KeyPath, name: str) -> Edit | None:
+        return self._sources.replace(place, toml_key(name), "key")
+
+    def _move(self, place: KeyPath, home: KeyPath) -> Edit | None:
+        """The edit that takes the lines of a key to directly below a header."""
+        text, lines = self._sources.base.text, self._sources.lines(place)
+        header = self._sources.base.spans.headers.get(home)
+        if lines is None or header is None:
+            return None
+        below = text.find("\n", header.end) + 1 or len(text)
+        moved = text[lines.start : lines.end].rstrip("\r\n") + ("\r\n" if "\r\n" in text else "\n")
+        if below <= lines.start:
+            return Edit(start=below, end=lines.end, text=moved + text[below : lines.start])
+        return Edit(start=lines.start, end=below, text=text[lines.end : below] + moved)
+
+
+def _guess(name: str, table: Mapping[str, Any], path: KeyPath) -> str:
+    """A value for a missing key where one suggests itself, in TOML; "" where none does."""
+    source = str(table.get("source", ""))
+    if name == "runtime":
+        return next((toml(word) for end, word in ((".onnx", "onnx"), (".py", "python")) if end in source), "")
+    if name == "name" and path == ("app",):
+        return '"my-app"'
+    if name == "name" and path[0] == "tests":
+        return toml(f"test-{int(path[1]) + 1}")
+    return ""

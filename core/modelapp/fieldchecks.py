@@ -1,0 +1,183 @@
+"""Declared fields: whether their bounds suit their type, and whether a value written in app.toml suits the field."""
+
+import re
+from typing import Any
+
+from modelapp.app import Field
+from modelapp.examination import Examination
+from modelapp.fieldtype import MEDIA, FieldType
+from modelapp.signature import DTYPES
+from modelapp.spans import KeyPath
+from modelapp.suggestions import closest, toml
+
+_NUMBERS, _TIMED = ("int", "float"), ("audio", "video")
+#: What each key is for: words of the innermost type, or "list".
+_MEANT_FOR: dict[str, tuple[str, ...]] = {
+    "min": _NUMBERS,
+    "max": _NUMBERS,
+    "min_chars": ("str",),
+    "max_chars": ("str",),
+    "pattern": ("str",),
+    "min_items": ("list",),
+    "max_items": ("list",),
+    "max_side_px": ("image",),
+    "max_seconds": _TIMED,
+    "dtype": ("tensor",),
+    "shape": ("tensor",),
+    "fields": ("record",),
+}
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "box": (dict,),
+    "record": (dict,),
+    "tensor": (list, int, float, bool),
+}
+_A = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+
+
+def check(exam: Examination, field: Field, path: KeyPath) -> None:
+    """One declared field, and those of a record below it."""
+    given = exam.sources.document(path).spans.keys
+    words = (field.type.innermost, "list") if field.type.item else (field.type.innermost,)
+    for key, meant_for in _MEANT_FOR.items():
+        if (*path, key) in given and not set(words) & set(meant_for):
+            message = f'"{key}" means nothing for a field of type {field.type}'
+            edit = exam.sources.remove((*path, key))
+            label = f"it is for {' and '.join(meant_for)}"
+            exam.add("MA026", message, (*path, key), label, "remove it, or change the type", at="key", edit=edit)
+    for end in ("", "_chars", "_items"):
+        _order(exam, getattr(field, f"min{end}"), getattr(field, f"max{end}"), f"min{end}", f"max{end}", path)
+    if field.pattern:
+        compiles(exam, field.pattern, (*path, "pattern"))
+    if field.type.innermost == "tensor":
+        _tensor(exam, field, path)
+    if exam.is_sound(path):
+        _values(exam, field, path)
+    for one in field.fields.values():
+        check(exam, one, (*path, "fields", one.name))
+
+
+def compiles(exam: Examination, pattern: str, path: KeyPath) -> bool:
+    """Whether a regular expression can be read; notes a problem where it cannot."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        where = "" if error.pos is None else f" (character {error.pos + 1})"
+        message, label = "the regular expression cannot be read", f"{error.msg}{where}"
+        literal = re.escape(pattern)
+        advice = f"to match it as it stands, write {toml(literal)}"
+        exam.add("MA024", message, path, label, advice, edit=exam.sources.replace(path, toml(literal)))
+        return False
+    return True
+
+
+def mismatch(field: Field, value: Any) -> str:
+    """Why a value is not what a field declares, "" where it is. Media are paths, so any text is one."""
+    return _type_mismatch(field, field.type, value) or _bound_mismatch(field, value)
+
+
+def _type_mismatch(field: Field, wanted: FieldType, value: Any) -> str:
+    if wanted.item is not None:
+        if not isinstance(value, list):
+            return f"must be a list, {wanted}"
+        return next((text for one in value if (text := _type_mismatch(field, wanted.item, one))), "")
+    if wanted.word in MEDIA:
+        return "" if isinstance(value, str) else "must be the path of a file"
+    types = _PYTHON.get(wanted.word)
+    if types is None:
+        return ""
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        return f"must be {_A.get(wanted.word, f'a {wanted.word}')}"
+    if wanted.word == "record" and field.fields and isinstance(value, dict):
+        return _record_mismatch(field, value)
+    return ""
+
+
+def _record_mismatch(field: Field, value: dict[str, Any]) -> str:
+    for name, one in field.fields.items():
+        if name not in value and one.required:
+            return f'lacks "{name}"'
+        if name in value and (text := mismatch(one, value[name])):
+            return f'"{name}" {text}'
+    return next((f'has no field "{name}"' for name in value if name not in field.fields), "")
+
+
+def _bound_mismatch(field: Field, value: Any) -> str:
+    if field.choices and not any(type(one) is type(value) and one == value for one in field.choices):
+        return f"must be one of {', '.join(map(toml, field.choices))}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and field.type.word in _NUMBERS:
+        if field.min is not None and value < field.min:
+            return f"must be at least {toml(field.min)}"
+        if field.max is not None and value > field.max:
+            return f"must be at most {toml(field.max)}"
+    if isinstance(value, str) and field.type.word == "str":
+        return _text_mismatch(field, value)
+    if isinstance(value, list) and field.type.item is not None:
+        return _length_mismatch(len(value), field.min_items, field.max_items, "items")
+    return ""
+
+
+def _text_mismatch(field: Field, value: str) -> str:
+    if text := _length_mismatch(len(value), field.min_chars, field.max_chars, "characters"):
+        return text
+    try:
+        found = not field.pattern or re.search(field.pattern, value)
+    except re.error:  # told where the pattern stands
+        return ""
+    return "" if found else f"must match {field.pattern}"
+
+
+def _length_mismatch(length: int, low: int | None, high: int | None, what: str) -> str:
+    if low is not None and length < low:
+        return f"must have at least {low} {what}"
+    if high is not None and length > high:
+        return f"must have at most {high} {what}"
+    return ""
+
+
+def _order(exam: Examination, low: Any, high: Any, low_key: str, high_key: str, path: KeyPath) -> None:
+    if low is None or high is None or low <= high:
+        return
+    related = exam.sources.related((*path, low_key), f"{low_key} is {toml(low)}", "value")
+    message, place = f'"{high_key}" is below "{low_key}"', (*path, high_key)
+    exam.replace("MA027", message, place, "no value fits between them", low, related=related)
+
+
+def _tensor(exam: Examination, field: Field, path: KeyPath) -> None:
+    if field.dtype not in DTYPES:
+        message = f'no dtype is called "{field.dtype}"'
+        notes = (f"dtypes: {', '.join(DTYPES)}",)
+        near = closest(field.dtype, DTYPES) or "float32"
+        exam.replace("MA022", message, (*path, "dtype"), "unknown dtype", near, notes=notes)
+    for number, size in enumerate(field.shape):
+        if size < -1 or size == 0:
+            message, label = f"a dimension cannot be {size}", "-1 stands for any size"
+            exam.replace("MA021", message, (*path, "shape", number), label, -1)
+
+
+def _values(exam: Examination, field: Field, path: KeyPath) -> None:
+    """The default and the choices, which are values of the field themselves."""
+    for number, choice in enumerate(field.choices):
+        if text := _type_mismatch(field, field.type, choice):
+            exam.add("MA026", f"a choice {text}", (*path, "choices", number), f"the field is of type {field.type}")
+            return
+    if not field.required and not field.type.nullable and (text := mismatch(field, field.default)):
+        place = (*path, "default")
+        fixed = _nearest(field)
+        edit = exam.sources.replace(place, toml(fixed)) if fixed is not None else exam.sources.remove(place)
+        advice = "remove it, or change it" if fixed is None else f"write default = {toml(fixed)}"
+        exam.add("MA026", f"the default {text}", place, f"not a value of the field {field.name}", advice, edit=edit)
+
+
+def _nearest(field: Field) -> Any:
+    """A value that the field allows, near the default where that is plain; None where there is no telling."""
+    if field.choices:
+        return closest(str(field.default), [one for one in field.choices if isinstance(one, str)]) or field.choices[0]
+    if type(field.default) in (int, float) and field.type.word in _NUMBERS:
+        low = field.default if field.min is None else max(field.default, field.min)
+        kept = low if field.max is None else min(low, field.max)
+        return int(kept) if field.type.word == "int" else kept
+    return None

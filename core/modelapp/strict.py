@@ -1,0 +1,144 @@
+"""Plain TOML values into Python types, strictly: "7" is not 7, true is not 1, and nothing is coerced."""
+
+import math
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import cattrs
+from cattrs.strategies import configure_union_passthrough
+
+from modelapp import fieldtype
+from modelapp.fieldtype import FieldType
+from modelapp.suggestions import closest, number_for
+
+#: What people call our type words in other languages.
+_OTHER_WORDS = {
+    "string": "str",
+    "text": "str",
+    "integer": "int",
+    "number": "float",
+    "double": "float",
+    "boolean": "bool",
+    "object": "json",
+    "dict": "json",
+    "any": "json",
+    "binary": "bytes",
+    "list": "list[str]",
+    "array": "list[str]",
+}
+_WANTED: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    Path: "a string",
+    FieldType: "a type word",
+}
+
+
+class Refused(ValueError):
+    """A value is not what its key wants. `fix` is a value that would do, or None where there is no telling."""
+
+    def __init__(self, code: str, message: str, label: str, fix: Any = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.label, self.fix = code, message, label, fix
+
+
+def structure(value: Any, wanted: Any, key: str) -> Any:
+    """`value` as `wanted`, a type that is no table. Raises Refused; `key` names the value and holds its unit."""
+    try:
+        return _converter().structure(value, wanted)
+    except Refused as refused:
+        if refused.fix is None and refused.code == "MA020":
+            refused.fix = _remedy(value, wanted, key)
+        raise
+    except Exception as error:
+        # A plugin's own type, read by cattrs or by the type's constructor.
+        raise Refused("MA020", f"is not accepted: {error}", describe(value)) from error
+
+
+def without_none(wanted: Any) -> Any:
+    """`X` for `X | None`: TOML has no null, a key is there or it is not."""
+    if get_origin(wanted) not in (Union, UnionType):
+        return wanted
+    rest = [part for part in get_args(wanted) if part is not NoneType]
+    return rest[0] if len(rest) == 1 else Union[tuple(rest)]  # noqa: UP007 (built at run time)
+
+
+def describe(value: Any) -> str:
+    """What a value is, for the label below it."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+    words |= {list: "a list", dict: "a table"}
+    return f"this is {words.get(type(value), 'a date or time')}"
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    # One plain exception a value: whoever walks the tables adds the place and collects.
+    converter = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
+    for wanted in (int, bool, str):
+        converter.register_structure_hook(wanted, _exactly)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)))
+    converter.register_structure_hook(FieldType, _field_type)
+    converter.register_structure_hook_func(_is_literal, _choice)
+    configure_union_passthrough(str | bool | int | float, converter)
+    return converter
+
+
+def _exactly(value: Any, wanted: type) -> Any:
+    if type(value) is not wanted:
+        raise Refused("MA020", f"must be {_WANTED[wanted]}", describe(value))
+    return value
+
+
+def _number(value: Any, _: type) -> float:
+    if type(value) not in (int, float):
+        raise Refused("MA020", "must be a number", describe(value))
+    if not math.isfinite(value):
+        raise Refused("MA020", "must be a finite number", "this is none")
+    return float(value)
+
+
+def _is_literal(wanted: Any) -> bool:
+    origin: Any = get_origin(wanted)
+    return origin is Literal
+
+
+def _choice(value: Any, wanted: Any) -> Any:
+    choices = get_args(wanted)
+    if any(type(value) is type(choice) and value == choice for choice in choices):
+        return value
+    listed = ", ".join(f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices)
+    near = closest(value, [choice for choice in choices if isinstance(choice, str)]) if isinstance(value, str) else None
+    raise Refused("MA022", f"must be one of {listed}", "not one of them", near)
+
+
+def _field_type(value: Any, _: type) -> FieldType:
+    text = _exactly(value, str) if isinstance(value, str) else None
+    if text is None:
+        raise Refused("MA020", "must be a type word", describe(value))
+    try:
+        return fieldtype.parse(text)
+    except ValueError as error:
+        word = str(error)
+        near = _OTHER_WORDS.get(word.lower()) or closest(word, fieldtype.WORDS)
+        fix = text.replace(word, near) if near else None
+        words = ", ".join((*fieldtype.WORDS, "list[...]"))
+        raise Refused("MA023", f'is of no known type: "{word}"', f"the types: {words}", fix) from error
+
+
+def _remedy(value: Any, wanted: Any, key: str) -> Any:
+    """The value of the wanted type that was most likely meant, or None."""
+    if wanted in (int, float) and isinstance(value, str):
+        number = number_for(key, value)
+        return number if number is None or wanted is float or number.is_integer() else round(number)
+    if wanted is int and isinstance(value, float) and math.isfinite(value):
+        return round(value)
+    if wanted is bool and value in (0, 1, "0", "1", "true", "false", "yes", "no", "on", "off"):
+        return value in (1, "1", "true", "yes", "on")
+    if wanted in (str, Path) and isinstance(value, (bool, int, float)):
+        return str(value).lower()
+    return None

@@ -1,0 +1,191 @@
+"""The tables of app.toml read into their classes. All that is wrong is collected; what is right is kept."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, get_args, get_origin
+
+import attrs
+
+from modelapp import strict
+from modelapp.app import Field
+from modelapp.complaints import Around, Complaints
+from modelapp.document import Sources
+from modelapp.fieldtype import FieldType
+from modelapp.problems import Problem
+from modelapp.runtime import RawOptions
+from modelapp.spans import KeyPath
+from modelapp.suggestions import closest
+
+BROKEN: Any = object()
+"""Stands for a value that was refused."""
+
+_SHORTHAND: Mapping[type, str] = {Field: "type"}
+"""Classes that a bare string stands for: it is the value of that one key."""
+_LEAVES = (FieldType,)
+
+
+@cache
+def columns(cls: type) -> Mapping[str, "attrs.Attribute[Any]"]:
+    """The attributes of a class that are keys of its table, by key; with resolved types."""
+    resolved = attrs.fields(attrs.resolve_types(cls))
+    special = {"from_header", "from_position", "plugin"}
+    return {one.name: one for one in resolved if one.init and not special & one.metadata.keys()}
+
+
+@cache
+def plugin_column(cls: type) -> "attrs.Attribute[Any] | None":
+    """The attribute that holds a plugin's options; its metadata says which key names the plugin."""
+    return next((one for one in attrs.fields(cls) if "plugin" in one.metadata), None)
+
+
+class Reader:
+    """Reads tables. `plugins`: kind ("runtime") -> name -> options class."""
+
+    def __init__(self, sources: Sources, plugins: Mapping[str, Mapping[str, type]]) -> None:
+        self.problems: list[Problem] = []
+        self._broken: set[KeyPath] = set()
+        self._sources = sources
+        self._plugins = plugins
+        self._complaints = Complaints(sources, columns)
+
+    def read(self, cls: type, data: Mapping[str, Any], **given: Any) -> Any:
+        """The whole file as an instance of `cls`, without what is broken; BROKEN where nothing is left."""
+        return self._table(cls, data, (), (), given)
+
+    def is_sound(self, path: KeyPath) -> bool:
+        """Whether nothing at or below a path was refused."""
+        return not any(broken[: len(path)] == path for broken in self._broken)
+
+    def _report(self, path: KeyPath, problem: Problem) -> Any:
+        self._broken.add(path)
+        self.problems.append(problem)
+        return BROKEN
+
+    def _table(
+        self, cls: type, value: Any, path: KeyPath, around: Around, given: Mapping[str, Any], owner: str = ""
+    ) -> Any:
+        if not isinstance(value, dict):
+            return self._report(path, self._complaints.no_table(cls, value, path))
+        keys, plugin = columns(cls), plugin_column(cls)
+        arguments = {**self._from_place(cls, path), **given}
+        inside = (*around, (cls, path))
+        if plugin is not None:
+            arguments |= self._options(plugin, value, path, inside)
+        strangers = [n for n in value if n not in keys and not (plugin and self._is_plugins(plugin, n, value, path))]
+        for name in strangers:
+            problem = self._complaints.unknown(cls, name, value, path, around, self._names(plugin), owner)
+            self._report((*path, name), problem)
+        for name, one in keys.items():
+            if name in value:
+                read = self._value(one.type, value[name], (*path, name), inside, one)
+                if read is not BROKEN:
+                    arguments[one.alias or name] = read
+            elif one.default is attrs.NOTHING and not any(closest(stranger, [name]) for stranger in strangers):
+                # A misspelt key was told already; that it is missing too would be the same mistake twice.
+                self._report((*path, name), self._complaints.missing(cls, name, value, path))
+        return self._built(cls, arguments, path)
+
+    def _from_place(self, cls: type, path: KeyPath) -> dict[str, Any]:
+        """The attributes that come from where the table stands."""
+        names = {one.name: one.metadata for one in attrs.fields(cls)}
+        found: dict[str, Any] = {}
+        if "from_header" in names.get("name", {}):
+            found["name"] = path[-1]
+        if "from_position" in names.get("line", {}):
+            found["line"] = self._sources.base.line(path)
+        return found
+
+    def _built(self, cls: type, arguments: Mapping[str, Any], path: KeyPath) -> Any:
+        needed = (one.alias for one in attrs.fields(cls) if one.init and one.default is attrs.NOTHING)
+        if any(name not in arguments for name in needed):
+            return BROKEN
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            # A validator of the class; those of attrs name the attribute.
+            blamed = next((part.name for part in error.args[1:] if isinstance(part, attrs.Attribute)), None)
+            place = path if blamed is None else (*path, blamed)
+            return self._report(place, self._complaints.invalid(str(error.args[0] if error.args else error), place))
+
+    def _names(self, plugin: "attrs.Attribute[Any] | None") -> Sequence[str]:
+        return sorted(self._plugins.get(plugin.metadata["plugin"], {})) if plugin else ()
+
+    def _is_plugins(self, plugin: "attrs.Attribute[Any]", name: str, table: Mapping[str, Any], path: KeyPath) -> bool:
+        """Whether a key of a table is the options table of a plugin: of one installed, or of the one chosen."""
+        if name not in self._names(plugin) and name != table.get(plugin.metadata["plugin"]):
+            return False
+        if not isinstance(table[name], dict):
+            self._report((*path, name), self._complaints.no_table(None, table[name], (*path, name)))
+        return True
+
+    def _options(
+        self, plugin: "attrs.Attribute[Any]", table: Mapping[str, Any], path: KeyPath, inside: Around
+    ) -> dict[str, Any]:
+        kind = plugin.metadata["plugin"]
+        chosen = table.get(kind)
+        cls = self._plugins.get(kind, {}).get(chosen) if isinstance(chosen, str) else None
+        if cls is None or chosen is None or not isinstance(table.get(chosen, {}), dict):
+            return {}
+        options = table.get(chosen, {})
+        if cls is RawOptions:
+            return {plugin.name: RawOptions(values=options)}
+        read = self._table(cls, options, (*path, chosen), inside, {}, f"the {chosen} {kind}")
+        return {} if read is BROKEN else {plugin.name: read}
+
+    def _value(self, wanted: Any, value: Any, path: KeyPath, around: Around, one: "attrs.Attribute[Any] | None") -> Any:
+        wanted = strict.without_none(wanted)
+        origin, parts = get_origin(wanted), get_args(wanted)
+        if wanted is Any:
+            return value
+        if attrs.has(wanted) and wanted not in _LEAVES:
+            short = _SHORTHAND.get(wanted)
+            return self._table(wanted, {short: value} if short and isinstance(value, str) else value, path, around, {})
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return self._mapping(parts[1], value, path, around)
+        if origin in (list, Sequence) or (origin is tuple and parts[-1] is Ellipsis):
+            return self._items(origin, parts[0], value, path, around)
+        return self._leaf(wanted, value, path, one)
+
+    def _mapping(self, wanted: Any, value: Any, path: KeyPath, around: Around) -> Any:
+        if not isinstance(value, dict):
+            return self._report(path, self._complaints.no_table(None, value, path))
+        if problem := self._complaints.unnamed(wanted, value, path):
+            return self._report(path, problem)
+        read: dict[str, Any] = {}
+        for name, item in value.items():
+            place = (*path, name)
+            if not self._fits(wanted, item) and (problem := self._complaints.misplaced(name, place, around, path)):
+                self._report(place, problem)
+            elif (one := self._value(wanted, item, place, around, None)) is not BROKEN:
+                read[name] = one
+        return read
+
+    def _fits(self, wanted: Any, item: Any) -> bool:
+        """Whether an item of an open table can be what the table holds; if not, its key may belong elsewhere."""
+        wanted = strict.without_none(wanted)
+        if attrs.has(wanted) and wanted not in _LEAVES:
+            short = _SHORTHAND.get(wanted)
+            return isinstance(item, dict) or (short is not None and self._fits(columns(wanted)[short].type, item))
+        if wanted is Any or get_origin(wanted) is not None:
+            return True
+        try:
+            strict.structure(item, wanted, "")
+        except strict.Refused:
+            return False
+        return True
+
+    def _items(self, make: Any, wanted: Any, value: Any, path: KeyPath, around: Around) -> Any:
+        if not isinstance(value, list):
+            return self._report(path, self._complaints.no_list(wanted, value, path))
+        read = [self._value(wanted, item, (*path, number), around, None) for number, item in enumerate(value)]
+        kept = [item for item in read if item is not BROKEN]
+        return kept if make in (list, Sequence) else tuple(kept)
+
+    def _leaf(self, wanted: Any, value: Any, path: KeyPath, one: "attrs.Attribute[Any] | None") -> Any:
+        try:
+            read = strict.structure(value, wanted, next(part for part in reversed(path) if isinstance(part, str)))
+        except strict.Refused as refused:
+            return self._report(path, self._complaints.refused(refused, path, one))
+        if one is not None and (problem := self._complaints.out_of_bounds(read, path, one)):
+            return self._report(path, problem)
+        return read
