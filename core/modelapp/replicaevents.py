@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 Kind = Literal["loading", "loaded", "failed", "ready", "draining", "stopped"]
-_KINDS = frozenset(get_args(Kind))
+_KINDS = get_args(Kind)
 
 
 @attrs.frozen(kw_only=True)
@@ -28,14 +28,18 @@ def parse(line: bytes) -> Event | None:
     """Read one line; None for what is no event, so that a newer replica's events do not break an older parent."""
     try:
         found: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("event") not in _KINDS:
         return None
     texts = {name: str(found[name]) for name in ("model", "device", "release", "reason", "help") if found.get(name)}
-    seconds = found.get("seconds") or 0.0
-    notes = tuple(str(note) for note in found.get("notes") or ())
-    return Event(kind=found["event"], seconds=float(seconds), notes=notes, **texts)
+    seconds, notes = found.get("seconds"), found.get("notes")
+    return Event(
+        kind=found["event"],
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        notes=tuple(map(str, notes)) if isinstance(notes, list) else (),
+        **texts,
+    )
 
 
 class Reporter:

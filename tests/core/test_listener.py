@@ -1,0 +1,59 @@
+"""The listening socket of an app."""
+
+import socket
+
+import pytest
+from modelapp.errors import PortInUseError, SurroundingsError
+from modelapp.listener import listen, url
+
+
+def test_port_0_is_any_free_one() -> None:
+    """The URL tells which."""
+    with listen("127.0.0.1", 0) as sock:
+        assert url(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
+        with socket.create_connection(sock.getsockname()[:2], timeout=5):
+            pass
+
+
+def test_a_port_is_taken_by_whoever_has_it() -> None:
+    """Also by one of our own sockets; the help proposes another port."""
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(PortInUseError) as caught:
+            listen("127.0.0.1", port)
+    assert f"server.port={port + 1}" in caught.value.help
+
+
+def test_a_port_is_free_again_at_once() -> None:
+    """Connections that linger after a server's end do not block its port."""
+    with listen("127.0.0.1", 0) as first:
+        address = first.getsockname()[:2]
+        client = socket.create_connection(address, timeout=5)
+        accepted, _ = first.accept()
+        accepted.close()
+    client.close()
+    listen(*address).close()
+
+
+def test_a_port_shared_by_others_is_taken() -> None:
+    """Two servers that agree to share a port have not asked us."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(PortInUseError):
+            listen("127.0.0.1", other.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["no such host", "192.0.2.1"])
+def test_a_foreign_address_is_an_error(host: str) -> None:
+    """An address that this machine does not have cannot be listened on."""
+    with pytest.raises(SurroundingsError) as caught:
+        listen(host, 0)
+    assert host in caught.value.message
+
+
+def test_every_interface_is_reached_by_the_local_one() -> None:
+    """The URL is one that can be opened."""
+    with listen("0.0.0.0", 0) as sock:
+        assert url(sock).startswith("http://127.0.0.1:")
