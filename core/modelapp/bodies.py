@@ -23,6 +23,7 @@ FORM_TYPE = "multipart/form-data"
 _decode = msgspec.json.Decoder().decode
 _MALFORMED = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
 _NOT_FINITE = re.compile(rb"-?(NaN|Infinity|Inf|nan|inf)")
+_LINE_END = b"\n"
 _T = TypeVar("_T")
 
 
@@ -162,13 +163,17 @@ def _explain(body: bytes, error: Exception) -> str:
 
 
 def _explain_place(body: bytes, what: str, byte: int) -> str:
-    line = body.count(b"\n", 0, byte) + 1
-    column = byte - body.rfind(b"\n", 0, byte)
-    place = f"line {line}, column {column}"
-    for start in (byte, byte - 1):  # the byte told is either the minus or what follows it
-        if start >= 0 and (match := _NOT_FINITE.match(body, start)):
-            return f"the body is not JSON: {match[0].decode()} at {place} is not a JSON number"
-    return f"the body is not JSON: {what} at {place}"
+    for start in (max(0, byte - 1), byte):  # the decoder tells the place after a minus
+        if match := _NOT_FINITE.match(body, start):
+            return f"the body is not JSON: {match[0].decode()} at {_place(body, start)} is not a JSON number"
+    if what == "trailing characters":  # told one too far
+        byte -= 1
+    return f"the body is not JSON: {what} at {_place(body, byte)}"
+
+
+def _place(body: bytes, byte: int) -> str:
+    line = body.count(_LINE_END, 0, byte) + 1
+    return f"line {line}, column {byte - body.rfind(_LINE_END, 0, byte)}"
 
 
 def _is_whole(body: bytes) -> bool:

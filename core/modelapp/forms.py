@@ -1,5 +1,6 @@
 """Multipart bodies: the named parts of an upload."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import attrs
 from modelapp.errors import BadRequest, TooLarge
 
 MAX_PARTS = 256
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each broken form, which callers send
 _MAX_HEADERS = 16
 _MAX_HEADER_BYTES = 4096
 
@@ -31,7 +33,10 @@ def read_form(body: bytes, content_type: str) -> tuple[Part, ...]:
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import parse_options_header
 
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    try:
+        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    except UnicodeEncodeError:  # a header outside latin-1
+        boundary = b""
     if not boundary:
         raise BadRequest("the multipart content type names no boundary")
     reader = _Reader()
