@@ -38,7 +38,8 @@ def _to_stderr(content: bytes) -> None:
 
 
 class Foreground:
-    """One replica under watch. Use as a context manager; `address` None is the app's own.
+    """One replica under watch. Use as a context manager; `address` None is the app's own. `stop_signal` SIGTERM drains
+    with a time for other clients to leave, SIGINT without.
 
     `note` is told in words what happens to the replica, `output` gets what it prints; both are called on the watching
     thread. Raises PortInUseError and SurroundingsError when it cannot listen.
@@ -52,6 +53,7 @@ class Foreground:
         note: Callable[[str], None] = print,
         output: Callable[[bytes], None] = _to_stderr,
         patience: Patience | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         server = launch.app.server
         self._socket = listener.listen(*(address or (server.host, server.port)))
@@ -64,6 +66,7 @@ class Foreground:
         self._note = note
         self._output = output
         self._patience = patience or Patience()
+        self._stop_signal = stop_signal
         self._lifeline = Lifeline(server.drain_s + _STOP_MARGIN_S)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -148,7 +151,7 @@ class Foreground:
         asked = self._read_wakes()
         if asked and not self._stops:
             self._kill_at_s = time.monotonic() + self._launch.app.server.drain_s + _STOP_MARGIN_S
-            process.signal(signal.SIGTERM)
+            process.signal(self._stop_signal)
         self._stops += asked
         if self._stops > 1:
             self.cut_short = True

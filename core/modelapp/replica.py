@@ -48,6 +48,7 @@ class Replica:
         self._plugins = plugins
         self._reporter = reporter
         self._threads = thread_budget()
+        self._lame_duck_s = LAME_DUCK_S
         self.models: Mapping[str, ServedModel] = {
             name: ServedModel(
                 app.root,
@@ -75,8 +76,8 @@ class Replica:
         """Listen, load, answer until SIGTERM, drain. Raises LoadError where a required model does not load."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._stop_alone, stop)
         server = HttpServer(self._edge(), listener)
         await server.start()
         try:
@@ -133,13 +134,18 @@ class Replica:
         self._reporter.tell("failed", model=model.name, reason=error.message, help=error.help)
         log.error("%s; the app serves without it", error.message)
 
+    def _stop_alone(self, stop: asyncio.Event) -> None:
+        """SIGINT comes from a parent that was the only client: there is nobody to send elsewhere first."""
+        self._lame_duck_s = 0.0
+        stop.set()
+
     async def _drain(self) -> None:
         """Answer what is in progress, tell keep-alive clients to go, and take nothing more."""
         self._reporter.tell("draining")
         self._plugins.stopping(self)
         self.lifecycle.drain()
         drain_s = self.app.server.drain_s
-        lame_duck_s = min(LAME_DUCK_S, drain_s / 2)
+        lame_duck_s = min(self._lame_duck_s, drain_s / 2)
         await asyncio.sleep(lame_duck_s)
         self.lifecycle.refuse()
         if not await self.lifecycle.wait_idle(drain_s - lame_duck_s):

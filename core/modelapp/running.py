@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -13,9 +14,16 @@ FOLDER = ".modelapp"
 _FILE = "running.json"
 
 
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    """JSON has lists alone."""
+    return tuple(values)
+
+
 @attrs.frozen
 class Running:
-    """A running app. `token` is the control token; `born` tells `pid` from a later process of the same number."""
+    """A running app. `token` is the control token; `born` tells `pid` from a later process of the same number;
+    `overrides` are the `--set` options it was started with.
+    """
 
     pid: int
     url: str
@@ -23,13 +31,14 @@ class Running:
     token: str = attrs.field(repr=False)
     started: str
     born: str
+    overrides: tuple[str, ...] = attrs.field(default=(), converter=_strings)
 
 
-def record(url: str, release: str, token: str) -> Running:
-    """The record of this process."""
+def record(url: str, release: str, token: str, overrides: Iterable[str] = ()) -> Running:
+    """The record of this process, which was started with `overrides` of app.toml."""
     pid = os.getpid()
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Running(pid=pid, url=url, release=release, token=token, started=started, born=birth(pid))
+    return Running(pid, url, release, token, started, birth(pid), tuple(overrides))
 
 
 def folder(root: Path) -> Path:

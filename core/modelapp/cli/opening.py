@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import signal
 from collections.abc import Iterator
 
 import attrs
@@ -10,6 +11,7 @@ from modelapp import running
 from modelapp.app import App
 from modelapp.cli.console import Console
 from modelapp.client import Client, ConnectionLost
+from modelapp.errors import AppFileError
 from modelapp.foreground import Foreground
 from modelapp.launch import prepare
 from modelapp.loader import load_app
@@ -64,24 +66,26 @@ def replica(opened: Opened, console: Console, *, same_release: bool) -> Iterator
 
     With `same_release` a running app that serves another release than these files are is left alone.
     """
-    release = release_id(opened.app)
-    found = _running(opened.app, release, console, same_release=same_release)
+    found = _running(opened, console, same_release=same_release)
     if found is not None:
         yield Replica(found.url, found.token, found.release, found.url)
         return
     server = opened.app.server
     launch = prepare(opened.app, opened.plugins.runtimes, opened.overrides)
-    with Foreground(launch, address=("127.0.0.1", 0), note=console.note) as foreground:
+    with Foreground(launch, address=("127.0.0.1", 0), note=console.note, stop_signal=signal.SIGINT) as foreground:
         ready = _wait_ready(foreground, console)
         yield Replica(foreground.url, foreground.token, ready, f"http://{server.host}:{server.port}")
         if foreground.failure is not None:
             console.error(str(foreground.failure))
 
 
-def _running(app: App, release: str, console: Console, *, same_release: bool) -> running.Running | None:
-    found = running.find(app.root)
+def _running(opened: Opened, console: Console, *, same_release: bool) -> running.Running | None:
+    found = running.find(opened.app.root)
     if found is None:
         return None
+    # A caller that asks for the running app asks with that app's options; a test's verdict is about these files.
+    overrides = opened.overrides if same_release else found.overrides
+    release = _release(opened, overrides)
     same = found.release == release
     if same_release and not same:
         console.detail(f"the running app (pid {found.pid}) serves release {found.release}, these files are {release}")
@@ -93,8 +97,18 @@ def _running(app: App, release: str, console: Console, *, same_release: bool) ->
         return None
     console.note(f"using the running app (pid {found.pid})")
     if not same:
-        console.note(f"note: it serves release {found.release}; the files are now {release}: restart it to see changes")
+        console.note(f"note: it serves release {found.release}, but the files have changed: restart it to see that")
     return found
+
+
+def _release(opened: Opened, overrides: tuple[str, ...]) -> str:
+    """The release these files are, with other overrides; "" where they have become invalid with them."""
+    if overrides == opened.overrides:
+        return release_id(opened.app)
+    try:
+        return release_id(load_app(opened.app.path, opened.plugins, overrides=overrides))
+    except AppFileError:
+        return ""
 
 
 def _wait_ready(foreground: Foreground, console: Console) -> str:

@@ -42,5 +42,5 @@ def _document(endpoint: str, answer: Answer) -> dict[str, object]:
 
 
 def _times(answer: Answer) -> str:
-    parts = [f"{name} {ms:.1f} ms" for name, ms in timings(answer).items()]
+    parts = [f"{name} {ms:.1f} ms" for name, ms in timings(answer).items() if name != "total"]
     return ", ".join([f"total {answer.ms:.1f} ms", *parts])

@@ -10,7 +10,7 @@ from modelapp import running
 from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.failure import INTERRUPTED
-from modelapp.cli.opening import open_app
+from modelapp.cli.opening import Opened, open_app
 from modelapp.foreground import Foreground
 from modelapp.launch import prepare
 from modelapp.payload import curl
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     launch = prepare(app, opened.plugins.runtimes, opened.overrides)
     with Foreground(launch, note=console.note) as foreground, _stopped_by_signals(foreground):
         console.result(f"app {app.name}   {app.path}")
-        screen = _Screen(app, foreground, console)
+        screen = _Screen(opened, foreground, console)
         try:
             for event in foreground.events():
                 screen.show(event)
@@ -50,8 +50,9 @@ def _stopped_by_signals(foreground: Foreground) -> Iterator[None]:
 class _Screen:
     """Shows what the replica reports. The result is the app as it became ready first; what follows are notes."""
 
-    def __init__(self, app: App, foreground: Foreground, console: Console) -> None:
-        self._app = app
+    def __init__(self, opened: Opened, foreground: Foreground, console: Console) -> None:
+        self._app = opened.app
+        self._overrides = opened.overrides
         self._foreground = foreground
         self._console = console
         self._loaded: list[Event] = []
@@ -88,8 +89,8 @@ class _Screen:
 
     def _show_ready(self, event: Event) -> None:
         foreground = self._foreground
-        note = running.write(self._app.root, running.record(foreground.url, event.release, foreground.token))
-        if note:
+        record = running.record(foreground.url, event.release, foreground.token, self._overrides)
+        if note := running.write(self._app.root, record):
             self._console.note(f"note: {note}")
         if self._was_ready:
             self._console.note("ready again")
