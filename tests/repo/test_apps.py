@@ -1,0 +1,42 @@
+"""The apps in apps/ are what app.toml files should look like."""
+
+from pathlib import Path
+
+import pytest
+from modelapp.loader import load_app
+from modelapp.plugins import Plugins
+
+APPS = sorted(path.parent for path in (Path(__file__).parents[2] / "apps").glob("*/app.toml"))
+
+
+def test_there_are_apps():
+    """The tests below run over what is found, which must not be nothing."""
+    assert APPS
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+def test_every_app_loads(folder):
+    """Without a problem, with the plugins that come with the product."""
+    assert load_app(folder / "app.toml", Plugins.load()).endpoints
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+def test_every_app_tests_every_endpoint(folder):
+    """An app without a test promises nothing."""
+    app = load_app(folder / "app.toml", Plugins.load())
+    tested = {test.endpoint or next(iter(app.endpoints)) for test in app.tests}
+    assert tested == set(app.endpoints)
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+def test_every_app_is_described(folder):
+    """It says what it is, and apps/README.md lists it."""
+    assert (folder / "README.md").exists()
+    assert f"{folder.name}/" in (folder.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+def test_an_app_is_not_run_on_the_null_runtime(folder):
+    """A scripted model covers no real one."""
+    app = load_app(folder / "app.toml", Plugins.load())
+    assert "null" not in {model.runtime for model in app.models.values()}
