@@ -148,7 +148,9 @@ class Replica:
         lame_duck_s = min(self._lame_duck_s, drain_s / 2)
         await asyncio.sleep(lame_duck_s)
         self.lifecycle.refuse()
-        if not await self.lifecycle.wait_idle(drain_s - lame_duck_s):
+        if await self.lifecycle.wait_idle(drain_s - lame_duck_s):
+            await asyncio.gather(*(model.close() for model in self.models.values()))
+        else:
             log.error("%d requests were still in progress after drain_s = %g", self.lifecycle.in_flight, drain_s)
         self.lifecycle.stop()
 
@@ -174,7 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         replica_app = load_app(options.app, plugins, overrides=options.set)
         run(replica_app, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:
-        reporter.tell("failed", model=getattr(error, "model", ""), reason=error.message, help=error.help)
+        place = getattr(error, "place", "")
+        reporter.tell(
+            "failed", model=getattr(error, "model", ""), reason=error.message, help=error.help, place=place
+        )
         return error.exit_code
     return 0
 
@@ -186,7 +191,8 @@ def run(app: App, plugins: Plugins, reporter: Reporter, listener: socket.socket)
     async def serve() -> None:
         await Replica(app, plugins, reporter).serve(listener)
 
-    uvloop.run(serve())
+    # Never closed: that would wait for threads, and a load or a handler may never end. The process ends right after.
+    asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve())
 
 
 if __name__ == "__main__":
