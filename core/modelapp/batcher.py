@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from modelapp.batching import BatchQueue, Limits, Work
+from modelapp.blame import blame
 from modelapp.call import Call
 from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelFailed, NotReady, RequestError
 from modelapp.isolation import Isolated, run_isolated
@@ -42,14 +44,23 @@ class _Batch:
 class Batcher:
     """Queues, batches and runs the requests of one model. Every request gets exactly one outcome.
 
-    Belongs to one event loop; only the runs themselves leave it. Times are `time.monotonic`'s: the loop's clock is the
-    same but for uvloop's, which stands still between turns and counts whole milliseconds.
+    `root` is the app's folder: what a model of its own code raises is told with the line there. Belongs to one event
+    loop; only the runs themselves leave it. Times are `time.monotonic`'s: the loop's clock is the same but for
+    uvloop's, which stands still between turns and counts whole milliseconds.
     """
 
     def __init__(
-        self, name: str, execution: Executes, limits: Limits, *, concurrency: int = 1, rerun: bool = True
+        self,
+        name: str,
+        execution: Executes,
+        limits: Limits,
+        *,
+        concurrency: int = 1,
+        rerun: bool = True,
+        root: Path = Path(),
     ) -> None:
         self._name = name
+        self._root = root
         self._execution = execution
         self._queue = BatchQueue(limits)
         self._concurrency = concurrency
@@ -219,8 +230,10 @@ class Batcher:
         if isinstance(error, RequestError):
             # A fresh one each: many futures must not share a traceback.
             return error.again()
-        log.error('model "%s" raised', self._name, exc_info=error)
-        return ModelFailed(f'model "{self._name}" raised {type(error).__name__}: {error}')
+        failure = ModelFailed(f'model "{self._name}" raised {blame(error, self._root)}')
+        log.error("%s", failure.message)
+        log.debug("in full:", exc_info=error)
+        return failure
 
     def _abandon(self, works: Sequence[Work], error: RequestError | None) -> None:
         """Nobody waits for `works`: drop what has not run, and stop a run that is left without any waiter."""

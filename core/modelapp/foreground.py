@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from modelapp import listener
-from modelapp.errors import LoadError, SurroundingsError
+from modelapp.errors import HandlerError, LoadError, SurroundingsError
 from modelapp.launch import Launch
 from modelapp.lifeline import Lifeline
 from modelapp.replicaevents import Event
@@ -173,7 +173,7 @@ class Foreground:
             if self._release and event.release != self._release:
                 self._note(f"the app's files have changed: it now serves release {event.release}")
             self._release = event.release
-        elif event.kind == "failed" and self._failed is None:
+        elif event.kind == "failed":  # the last one ends it; a model that may fail alone came before
             self._failed = event
         self._queue.put(event)
 
@@ -196,6 +196,8 @@ class Foreground:
 
     def _start_failure(self, words: str, process: ReplicaProcess) -> SurroundingsError:
         failed = self._failed
+        if failed is not None and failed.place:
+            return HandlerError(failed.reason, place=failed.place, help=failed.help)
         if failed is not None:
             return LoadError(failed.reason or "a model did not load", model=failed.model, help=failed.help)
         return SurroundingsError(f"replica died before it was ready: {words}" + _last_words(process))

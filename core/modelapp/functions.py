@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from modelapp import handlers
+from modelapp.blame import blame
 from modelapp.call import Call
 from modelapp.errors import ModelFailed, QueueFull, RequestError
 
@@ -47,17 +47,10 @@ class Function:
         return self._threads.start(self._function, arguments)
 
     def _failed(self, error: Exception) -> ModelFailed:
-        place = self._place(error)
-        log.error("%s raised %s", self.ref, type(error).__name__, exc_info=error)
-        return ModelFailed(f"{self.ref} raised {type(error).__name__}: {error}{place}")
-
-    def _place(self, error: Exception) -> str:
-        """(file:line) of the deepest frame that lies in the app's folder."""
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            file = Path(frame.filename)
-            if file.is_relative_to(self._root):
-                return f" ({file.relative_to(self._root)}:{frame.lineno})"
-        return ""
+        failure = ModelFailed(f"{self.ref} raised {blame(error, self._root)}")
+        log.error("%s", failure.message)
+        log.debug("in full:", exc_info=error)
+        return failure
 
 
 class FunctionThreads:

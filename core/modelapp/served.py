@@ -10,6 +10,7 @@ from modelapp import sources
 from modelapp.app import Model
 from modelapp.batcher import Batcher
 from modelapp.batching import Limits
+from modelapp.blame import blame
 from modelapp.call import Call
 from modelapp.errors import LoadError, ModelAppError, NotReady
 from modelapp.execution import Execution
@@ -79,7 +80,12 @@ class ServedModel:
             max_wait_s=self.model.max_wait_ms / 1000,
         )
         self._batcher = Batcher(
-            self.name, self._execution, limits, concurrency=self.model.concurrency, rerun=self.model.rerun
+            self.name,
+            self._execution,
+            limits,
+            concurrency=self.model.concurrency,
+            rerun=self.model.rerun,
+            root=self._root,
         )
         self.state = "warming"
 
@@ -91,7 +97,7 @@ class ServedModel:
             raise LoadError(f'model "{self.name}": {error.message}', model=self.name, help=error.help) from error
         except Exception as error:
             log.debug("loading %s failed", self.name, exc_info=error)
-            told = f'model "{self.name}" did not load: {type(error).__name__}: {error}'
+            told = f'model "{self.name}" did not load: {blame(error, self._root)}'
             raise LoadError(told, model=self.name) from error
         wanted = self._placement.device
         if wanted != "auto" and loaded.device.split(":")[0] != wanted.split(":")[0]:
