@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     reporter = Reporter(options.events)
     try:
-        plugins = Plugins.load()
+        plugins = Plugins.load(warn=False)  # the parent has said it
         replica_app = load_app(options.app, plugins, overrides=options.set)
         run(replica_app, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:

@@ -12,7 +12,10 @@ _KINDS = get_args(Kind)
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One event. `model` is "" where it is about the whole replica; `seconds` is how long the model took to load."""
+    """One event. `model` is "" where it is about the whole replica; `seconds` is how long the model took to load.
+
+    `place` is the file:line at fault in the app's own code.
+    """
 
     kind: Kind
     model: str = ""
@@ -22,6 +25,7 @@ class Event:
     release: str = ""
     reason: str = ""
     help: str = ""
+    place: str = ""
 
 
 def parse(line: bytes) -> Event | None:
@@ -32,7 +36,9 @@ def parse(line: bytes) -> Event | None:
         return None
     if not isinstance(found, dict) or found.get("event") not in _KINDS:
         return None
-    texts = {name: str(found[name]) for name in ("model", "device", "release", "reason", "help") if found.get(name)}
+    texts = {
+        name: str(found[name]) for name in ("model", "device", "release", "reason", "help", "place") if found.get(name)
+    }
     seconds, notes = found.get("seconds"), found.get("notes")
     return Event(
         kind=found["event"],

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from modelapp.cli.console import Console
-from modelapp.errors import AppFileError, ModelAppError
+from modelapp.errors import AppFileError, HandlerError, ModelAppError
 
 INTERRUPTED = 130
 UNEXPECTED = 70
@@ -34,6 +34,8 @@ def _text(error: BaseException, console: Console) -> str:
     if isinstance(error, AppFileError):
         return str(error)
     label = console.word("error", sys.stderr)
+    if isinstance(error, HandlerError) and not error.message.startswith(error.place):
+        return f"{label}: {error.place}: {error}"
     if isinstance(error, ModelAppError):
         return f"{label}: {error}"
     return (
@@ -49,4 +51,6 @@ def describe(error: BaseException) -> dict[str, Any]:
         found["problems"] = [problem.as_dict() for problem in error.problems]
     elif isinstance(error, ModelAppError):
         found |= {"message": error.message, "help": error.help}
+    if isinstance(error, HandlerError):
+        found["place"] = error.place
     return found

@@ -1,6 +1,7 @@
 """`modelapp predict`: one call."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from modelapp.cli.console import Console
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.result(answer.text)
         console.note(_times(answer))
         return EXIT_STATUS["pass"]
-    console.error(f"{answer.status} {error_text(answer.body)}")
+    console.error(_refusal(answer))
     return EXIT_STATUS["fail"]
 
 
@@ -39,6 +40,13 @@ def _document(endpoint: str, answer: Answer) -> dict[str, object]:
         "ms": round(answer.ms, 3),
         "timings_ms": timings(answer),
     }
+
+
+def _refusal(answer: Answer) -> str:
+    error = answer.body.get("error") if isinstance(answer.body, Mapping) else None
+    if isinstance(error, Mapping) and {"code", "message"} <= set(error):
+        return f"{answer.status} {error['code']}: {error['message']}"
+    return f"{answer.status} {error_text(answer.body)}"
 
 
 def _times(answer: Answer) -> str:

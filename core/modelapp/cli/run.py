@@ -56,6 +56,7 @@ class _Screen:
         self._foreground = foreground
         self._console = console
         self._loaded: list[Event] = []
+        self._failed: list[Event] = []
         self._was_ready = False
 
     def show(self, event: Event) -> None:
@@ -64,7 +65,7 @@ class _Screen:
         elif event.kind == "loaded":
             self._show_loaded(event)
         elif event.kind == "failed":
-            self._console.note(f"model {event.model}   did not load: {event.reason}")
+            self._failed.append(event)  # the replica says so itself, and ends where it cannot do without
         elif event.kind == "ready":
             self._show_ready(event)
         elif event.kind == "draining":
@@ -113,8 +114,9 @@ class _Screen:
                 "device": self._device(loaded),
                 "seconds": loaded.seconds,
                 "notes": list(loaded.notes),
+                "error": loaded.reason,
             }
-            for loaded in self._loaded
+            for loaded in (*self._loaded, *self._failed)
         ]
         endpoints = [
             {"name": endpoint.name, "method": "POST", "url": url + endpoint.route}
