@@ -235,12 +235,21 @@ def _tensor_writer(field: Field) -> Check:
     return write
 
 
+def _bounded_json(limits: Sequence[bounds.Bound]) -> Check:
+    def write(value: Any) -> Any:
+        for limit in limits:
+            limit(value)
+        return value
+
+    return write
+
+
 _WRITERS: Mapping[str, Callable[[Field], Check]] = {
     "str": lambda field: _scalar("str", (str,), str, [*bounds.of_text(field), *bounds.of_choice(field)]),
     "int": lambda field: _scalar("int", (int, np.integer), int, [*bounds.of_number(field), *bounds.of_choice(field)]),
     "float": lambda field: _scalar("float", _NUMBERS, float, [*bounds.of_number(field), *bounds.of_choice(field)]),
     "bool": lambda field: _scalar("bool", (bool, np.bool_), bool, bounds.of_choice(field)),
-    "json": lambda field: lambda value: value,
+    "json": lambda field: _bounded_json(bounds.of_choice(field)),
     "image": lambda field: _write_image,
     "audio": lambda field: _write_audio,
     "video": lambda field: _write_bytes,

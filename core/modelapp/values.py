@@ -243,7 +243,7 @@ _WORDS: Mapping[str, Callable[[Field], Check]] = {
     "int": _int,
     "float": _float,
     "bool": lambda field: _bounded(_exactly("bool", bool), bounds.of_choice(field)),
-    "json": lambda field: lambda value: value,
+    "json": lambda field: _bounded(lambda value: value, bounds.of_choice(field)),
     "box": lambda field: _Object(BOX_FIELDS),
     "tensor": ndlists.tensor_check,
     "record": lambda field: _Object(field.fields),
