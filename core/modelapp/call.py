@@ -1,11 +1,14 @@
 """One request on its way through a replica: who waits for it, until when, and where its time went."""
 
-import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from modelapp.errors import Cancelled, DeadlineExceeded
+
+if TYPE_CHECKING:
+    import asyncio
 
 CONTROL_HEADER = "x-modelapp-control"
 """Carries the replica's control token; only with it may a caller force an arm or look at a step."""
@@ -60,7 +63,7 @@ class Call:
         self.gone = False
         self._disconnect = disconnect
         self._on_cancel: list[Callable[[], None]] = []
-        self._watcher: asyncio.Task[None] | None = None
+        self._watcher: "asyncio.Task[None] | None" = None
 
     def add_time(self, what: str, ms: float) -> None:
         """Add to a `Server-Timing` entry: queue, batch, execute and the like."""
@@ -80,6 +83,8 @@ class Call:
         """
         self._on_cancel.append(on_cancel)
         if self._watcher is None and self._disconnect is not None:
+            import asyncio  # takes 20 ms, which the command line, that reads this module too, need not spend
+
             self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect(self._disconnect))
 
     def unwatch(self, on_cancel: Callable[[], None]) -> None:
