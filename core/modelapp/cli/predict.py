@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from modelapp.cli.answering import replica
 from modelapp.cli.console import Console
 from modelapp.cli.inputs import choose_endpoint, read_inputs, split_words
-from modelapp.cli.opening import open_app, replica
+from modelapp.cli.opening import open_app
 from modelapp.client import Answer, Client, timings
 from modelapp.matchers import error_text
 from modelapp.verdicts import EXIT_STATUS

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from modelapp.cli.answering import replica
 from modelapp.cli.console import Console
-from modelapp.cli.opening import Opened, open_app, replica
+from modelapp.cli.opening import Opened, open_app
 from modelapp.cli.outcomes import Reporter, annotate
 from modelapp.cli.selection import select
 from modelapp.client import Client
