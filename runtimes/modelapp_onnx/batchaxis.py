@@ -59,7 +59,7 @@ def verified(signature: Signature, infer: Infer, artefact: Artefact) -> Signatur
         alone = [infer(first), infer(second)]
         together = infer({name: np.concatenate([first[name], second[name]]) for name in first})
     except Exception as error:
-        return _one_row(signature, reason(error))
+        return _one_row(signature, reason(error.__cause__ or error))
     note = _wrong_count(alone, together)
     if not note and _mixes(alone, together) and not _mixes([infer(first), infer(second)], alone):
         note = "A row's answer depends on the other rows of its run, so requests run one at a time."

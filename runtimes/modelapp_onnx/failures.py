@@ -1,6 +1,7 @@
 """What ONNX Runtime's exceptions say, in one line and in the product's own error classes."""
 
 import re
+from importlib.metadata import version
 
 from modelapp.errors import Cancelled, LoadError, ModelFailed, OutOfMemory, RequestError
 from modelapp.runtime import Artefact, Run
@@ -45,7 +46,7 @@ def load_failure(error: Exception, artefact: Artefact) -> LoadError:
     """The error for a file that ONNX Runtime refused; what the file is instead is said where that can be seen."""
     path = artefact.source
     why = reason(error).replace(f"Load model from {path} failed:", "").rstrip(".")
-    return LoadError(f"{path} cannot be loaded: {why}", model=artefact.name, help=_looks_like(artefact))
+    return LoadError(f"{path} cannot be loaded: {why}", model=artefact.name, help=_fix(artefact, why))
 
 
 def check_file(artefact: Artefact) -> None:
@@ -72,11 +73,13 @@ def check_file(artefact: Artefact) -> None:
         raise LoadError(f"{path} is a Git LFS pointer, not the model", model=artefact.name, help="git lfs pull")
 
 
-def _looks_like(artefact: Artefact) -> str:
+def _fix(artefact: Artefact, why: str) -> str:
     with artefact.source.open("rb") as file:
         head = file.read(8)
     kinds = {b"PK\x03\x04": "a zip archive (a PyTorch checkpoint is one)", b"\x89PNG": "a PNG image", b"GGUF": "GGUF"}
     known = next((kind for magic, kind in kinds.items() if head.startswith(magic)), "")
     if known:
         return f"the file is {known}; export the model to ONNX"
-    return "check that it is an ONNX model and that its copy is complete (compare size and digest)"
+    if "protobuf" in why.lower():
+        return "check that it is an ONNX model and that its copy is complete (compare size and digest)"
+    return f"export the model for onnxruntime {version('onnxruntime')}, or install the version it was made for"

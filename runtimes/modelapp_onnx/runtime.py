@@ -82,5 +82,5 @@ def _batching(model: OnnxModel, signature: Signature, options: Options, artefact
 
 
 def _trial(model: OnnxModel, arrays: Arrays) -> Mapping[str, NDArray[Any]]:
-    """One run over made-up rows, without the tidy errors: the caller wants the library's own."""
+    """One run over made-up rows."""
     return model.infer(arrays, Run(len(next(iter(arrays.values())))))

@@ -1,0 +1,107 @@
+"""Small ONNX files made on the spot, and models loaded from files or from a class written in the test."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from modelapp.runtime import Artefact, LoadedModel, Placement
+from modelapp_onnx import Options
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+_TYPES = {
+    "float": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int64": TensorProto.INT64,
+    "bool": TensorProto.BOOL,
+    "string": TensorProto.STRING,
+}
+Value = tuple[str, Sequence[Any] | None]
+WriteGraph = Callable[..., Path]
+LoadOnnx = Callable[..., LoadedModel]
+
+
+def _value(name: str, told: Value) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _TYPES[told[0]], told[1])
+
+
+@pytest.fixture
+def write_graph(tmp_path: Path) -> WriteGraph:
+    """Writes an ONNX file: nodes as (operator, inputs, outputs, attributes), values as (type, dims)."""
+
+    def write(
+        nodes: Sequence[tuple[str, Sequence[str], Sequence[str], Mapping[str, Any]]],
+        inputs: Mapping[str, Value],
+        outputs: Mapping[str, Value],
+        constants: Mapping[str, NDArray[Any]] | None = None,
+        name: str = "graph.onnx",
+    ) -> Path:
+        made = [helper.make_node(op, list(ins), list(outs), **attributes) for op, ins, outs, attributes in nodes]
+        graph = helper.make_graph(
+            made,
+            "graph",
+            [_value(name, told) for name, told in inputs.items()],
+            [_value(name, told) for name, told in outputs.items()],
+            [numpy_helper.from_array(array, key) for key, array in (constants or {}).items()],
+        )
+        path = tmp_path / name
+        path.write_bytes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def affine(write_graph: WriteGraph) -> Path:
+    """y = 3x + 1 over rows of 4 numbers."""
+    return write_graph(
+        [("Mul", ["x", "three"], ["t"], {}), ("Add", ["t", "one"], ["y"], {})],
+        {"x": ("float", ["batch", 4])},
+        {"y": ("float", ["batch", 4])},
+        {"three": np.array([3], np.float32), "one": np.array([1], np.float32)},
+        name="affine.onnx",
+    )
+
+
+@pytest.fixture
+def endless(write_graph: WriteGraph) -> Path:
+    """Multiplies a row by one `times` times: a run as long as the test wants."""
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["a", "weight"], ["b"]),
+            helper.make_node("Identity", ["go"], ["goes"]),
+        ],
+        "body",
+        [_value("i", ("int64", [])), _value("go", ("bool", [])), _value("a", ("float", ["n", 64]))],
+        [_value("goes", ("bool", [])), _value("b", ("float", ["n", 64]))],
+    )
+    return write_graph(
+        [("Loop", ["times", "yes", "x"], ["y"], {"body": body})],
+        {"times": ("int64", []), "x": ("float", ["n", 64])},
+        {"y": ("float", ["n", 64])},
+        {"weight": np.eye(64, dtype=np.float32), "yes": np.array(True)},
+        name="endless.onnx",
+    )
+
+
+@pytest.fixture
+def load_onnx() -> Iterator[LoadOnnx]:
+    """Loads an ONNX file with the options given as keywords; closes it after the test."""
+    from modelapp_onnx.runtime import OnnxRuntime
+
+    opened: list[LoadedModel] = []
+
+    def load(path: Path, placement: Placement | None = None, **options: Any) -> LoadedModel:
+        artefact = Artefact("m", path, root=path.parent)
+        model = OnnxRuntime().load(artefact, Options(**options), placement or Placement())
+        opened.append(model)
+        return model
+
+    yield load
+    for model in opened:
+        model.close()
