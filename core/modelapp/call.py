@@ -63,7 +63,7 @@ class Call:
         self.gone = False
         self._disconnect = disconnect
         self._on_cancel: list[Callable[[], None]] = []
-        self._watcher: "asyncio.Task[None] | None" = None
+        self._watcher: asyncio.Task[None] | None = None
 
     def add_time(self, what: str, ms: float) -> None:
         """Add to a `Server-Timing` entry: queue, batch, execute and the like."""
