@@ -11,6 +11,7 @@ import pytest
 from modelapp.cli.parser import build
 from modelapp.loader import load_app
 from modelapp.plugins import Plugins
+from modelapp.testing import AppProject
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "apps").rglob("README.md"))]
@@ -131,6 +132,18 @@ def test_links_between_pages_lead_somewhere(page):
     """Relative links, which a renamed page would break in silence."""
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_app_of_the_readme_passes_its_own_tests(tmp_path):
+    """What a newcomer copies works: checked, served, proven, and asked as the page shows."""
+    own = {block.file: block.text for block in BLOCKS if block.page.name == "README.md" and block.page.parent == ROOT}
+    project = AppProject(tmp_path).write(own["app.toml"], {"handlers.py": own["handlers.py"]})
+    assert project.run("check").exit_code == 0
+    tested = project.run("test")
+    assert tested.exit_code == 0, tested
+    asked = project.run("predict", "score", "text=a poor, awful day", "--json")
+    assert asked.exit_code == 0, asked
+    assert "-0.5" in asked.stdout
 
 
 def test_the_plugin_page_shows_the_plugin_that_is_tested():
