@@ -1,0 +1,73 @@
+"""The table [models.NAME.python], read into the class that the model's own `__init__` asks for."""
+
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from modelapp.errors import LoadError
+from modelapp.strict import Refused, structure, without_none
+from modelapp.suggestions import closest, toml
+
+from modelapp_python.classes import Column, columns, is_class
+
+
+def read_options(table: Mapping[str, Any], wanted: Any, *, place: str, owner: str) -> Any:
+    """`table` as an instance of `wanted`, or as it is where `wanted` is a plain mapping.
+
+    `place` is the table's name in app.toml, `owner` the class that takes it. Raises LoadError naming key and fix.
+    """
+    if wanted is Any or wanted is dict or get_origin(wanted) is dict or _is_mapping(wanted):
+        return dict(table)
+    if not is_class(wanted):
+        raise LoadError(
+            f"{owner}: `options` of __init__ is annotated with {_told(wanted)}",
+            help="annotate it with an attrs class, a dataclass, or Mapping[str, Any]",
+        )
+    return _instance(table, wanted, place)
+
+
+def _is_mapping(wanted: Any) -> bool:
+    return (get_origin(wanted) or wanted) is Mapping
+
+
+def _instance(table: Mapping[str, Any], wanted: type, place: str) -> Any:
+    known = columns(wanted)
+    for key in table:
+        if key not in known:
+            near = closest(key, known)
+            listed = f"its keys: {', '.join(known)}" if known else "it takes no keys"
+            raise LoadError(
+                f'{place}: unknown key "{key}"', help=f'did you mean "{near}"? {listed}' if near else listed
+            )
+    for name, column in known.items():
+        if column.required and name not in table:
+            raise LoadError(
+                f'{place}: "{name}" is missing', help=f"add {name} = ... ({_told(column.type)}) to [{place}]"
+            )
+    values = {key: _value(value, known[key], f"{place}.{key}") for key, value in table.items()}
+    try:
+        return wanted(**values)
+    except Exception as error:
+        raise LoadError(f"{place}: {wanted.__name__} refused its values: {error}") from error
+
+
+def _value(value: Any, column: Column, place: str) -> Any:
+    wanted = without_none(column.type)
+    if is_class(wanted):
+        if not isinstance(value, Mapping):
+            raise LoadError(f"{place} must be a table", help=f"write [{place}] and its keys below it")
+        return _instance(value, wanted, place)
+    args = get_args(wanted)
+    if get_origin(wanted) in (list, tuple) and args and is_class(args[0]) and isinstance(value, list):
+        items = [_value(item, Column(column.name, args[0], True), f"{place}[{i}]") for i, item in enumerate(value)]
+        return items if get_origin(wanted) is list else tuple(items)
+    try:
+        return structure(value, wanted, column.name)
+    except Refused as refused:
+        fix = "" if refused.fix is None else f"write {column.name} = {toml(refused.fix)}"
+        raise LoadError(
+            f"{place} {refused.message}, not {toml(value)}", help=fix or f"it wants {_told(wanted)}"
+        ) from refused
+
+
+def _told(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
