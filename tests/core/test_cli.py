@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -76,6 +77,7 @@ expect = { total = 1.0 }
 """
 HANDLERS = """
 import os
+import re
 import signal
 import time
 
@@ -592,3 +594,18 @@ def test_a_disabled_plugin_is_shown_as_such(modelapp: Run, tmp_path: Path) -> No
     ended = modelapp("plugins", "--json", cwd=tmp_path, env={"MODELAPP_DISABLE_PLUGINS": "onnx"})
     states = {plugin["name"]: plugin["state"] for plugin in json.loads(ended.stdout)["plugins"]}
     assert states["onnx"] == "disabled"
+
+
+# The documentation
+
+
+def test_the_app_of_the_documentation_passes_its_tests(modelapp: Run, tmp_path: Path) -> None:
+    """docs/tests.md shows every matcher in an app that does what the page says."""
+    page = (Path(__file__).parents[2] / "docs" / "tests.md").read_text()
+    for name, text in re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    ended = modelapp("test", "--json", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    measured = {test["name"]: test["measured"] for test in json.loads(ended.stdout)["tests"]}
+    assert measured["labelled reviews"] == {"accuracy": 0.75, "cases": 4.0}
