@@ -62,19 +62,24 @@ class BrokenPlugin:
 
 def origins(extra: Mapping[str, object]) -> Iterator[Origin]:
     """All plugins there are, sorted by name: the order in which their hooks are called."""
-    found = [
-        Origin(
-            name=point.name,
-            distribution=point.dist.name if point.dist else "",
-            version=point.dist.version if point.dist else "",
-            target=point.value,
-            open=point.load,
-        )
-        for point in metadata.entry_points(group=GROUP)
-    ]
+    known: dict[int, tuple[str, str]] = {}
+    found = []
+    for point in metadata.entry_points(group=GROUP):
+        distribution, version = _identity(point.dist, known)
+        found.append(Origin(point.name, distribution, version, point.value, point.load))
     for name, plugin in extra.items():
         found.append(Origin(name, "", "", getattr(plugin, "__name__", type(plugin).__name__), partial(_same, plugin)))
     yield from sorted(found, key=lambda origin: (origin.name, origin.distribution))
+
+
+def _identity(distribution: metadata.Distribution | None, known: dict[int, tuple[str, str]]) -> tuple[str, str]:
+    """Name and version of a distribution. Its metadata is parsed once: it holds a whole README."""
+    if distribution is None:
+        return "", ""
+    if id(distribution) not in known:
+        fields = distribution.metadata
+        known[id(distribution)] = (fields["Name"], fields["Version"])
+    return known[id(distribution)]
 
 
 def _same(plugin: object) -> object:
