@@ -1,10 +1,11 @@
 """What is said about a key or a value that app.toml may not have, and the edit that mends it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, get_args, get_origin
 
 import attrs
 
+from modelapp.app import App
 from modelapp.document import Sources, key_name, table_name
 from modelapp.extras import not_installed
 from modelapp.problems import Edit, Problem
@@ -57,10 +58,18 @@ class Complaints:
             return self._key_problem(
                 "MA010", message, place, "unknown key", f'did you mean "{near}"?', self._rename(place, near), notes
             )
-        notes = (f"its keys: {', '.join(known) or 'none'}", *notes)
+        notes = (f"its keys: {', '.join(known) or 'none'}", *notes, *self._elsewhere(name))
         return self._key_problem(
             "MA010", message, place, "unknown key", "remove it", self._sources.remove(place), notes
         )
+
+    def _elsewhere(self, name: str) -> Iterator[str]:
+        """A hint where other tables have a key of that name."""
+        for table, one in self._columns(App).items():
+            wanted = next((part for part in (*get_args(one.type), one.type) if attrs.has(part)), None)
+            if wanted and name in self._columns(wanted):
+                last: KeyPath = {tuple: (0,), type(None): ()}.get(get_origin(one.type) or type(None), ("NAME",))
+                yield f"{table_name((table, *last))} has a key of this name"
 
     def _other_unit(self, message: str, place: KeyPath, twin: str, value: float) -> Problem:
         text = f"{twin} = {toml(value)}"
@@ -115,7 +124,7 @@ class Complaints:
         if fix is None and isinstance(default, (bool, int, float, str)):
             fix, note = default, ", the default"
         if fix is not None:
-            return self._replace(refused.code, refused.message, path, refused.label, fix, note)
+            return self._replace(refused.code, refused.message, path, refused.label, fix, note, refused.notes)
         leave_out = default is None and self._sources.remove(path)
         return self._sources.problem(
             refused.code,
@@ -124,6 +133,7 @@ class Complaints:
             refused.label,
             help="remove it, it may be left out" if leave_out else "",
             edit=leave_out or None,
+            notes=refused.notes,
         )
 
     def out_of_bounds(self, value: Any, path: KeyPath, one: "attrs.Attribute[Any]") -> Problem | None:
@@ -178,10 +188,10 @@ class Complaints:
         """The keys of a named table, typed below a header without the name: [models] instead of [models.NAME]."""
         if not attrs.has(wanted) or path not in self._sources.base.spans.headers or len(path) > 1:
             return None
-        known = self._columns(wanted)
-        if not value or any(name not in known or isinstance(item, dict) for name, item in value.items()):
+        known, plain = self._columns(wanted), [name for name, item in value.items() if not isinstance(item, dict)]
+        if not plain or any(name not in known for name in plain):
             return None
-        named = table_name((*path, "main"))
+        named = table_name((*path, next(name for name in ("main", "second", "third") if name not in value)))
         return self._sources.problem(
             "MA013",
             f"{table_name(path)} holds tables with names",
@@ -204,7 +214,16 @@ class Complaints:
     ) -> Problem:
         return self._sources.problem(code, message, place, label, at="key", help=advice, edit=edit, notes=notes)
 
-    def _replace(self, code: str, message: str, path: KeyPath, label: str, value: Any, note: str = "") -> Problem:
+    def _replace(
+        self,
+        code: str,
+        message: str,
+        path: KeyPath,
+        label: str,
+        value: Any,
+        note: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> Problem:
         key, text = key_name(path), toml(value)
         return self._sources.problem(
             code,
@@ -213,6 +232,7 @@ class Complaints:
             label,
             help=f"write {toml_key(path[-1])} = {text}{note}" if isinstance(path[-1], str) else f"write {text}{note}",
             edit=self._sources.replace(path, text),
+            notes=notes,
         )
 
     def _rename(self, place: KeyPath, name: str) -> Edit | None:

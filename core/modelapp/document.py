@@ -1,5 +1,6 @@
 """The texts an app is read from, app.toml and overrides from the command line, and problems placed in them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +59,8 @@ def source_line(text: str, offset: int) -> str:
     """The line around a character, without its end and without a byte order mark."""
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
-    return text[start : len(text) if end < 0 else end].rstrip("\r").removeprefix("\ufeff")
+    line = text[start : len(text) if end < 0 else end].rstrip("\r")
+    return line if start else line.removeprefix("\ufeff")
 
 
 def related(text: str, span: Span, label: str) -> Related:
@@ -131,9 +133,16 @@ class Sources:
         return Edit(start=found.start, end=found.end, text=text) if found else None
 
     def remove(self, path: KeyPath) -> Edit | None:
-        """The edit that takes a key and its value out; None where they do not have their lines to themselves."""
-        lines = self.lines(path)
-        return Edit(start=lines.start, end=lines.end, text="") if lines else None
+        """The edit that takes a key and its value out, with the lines or the comma that they alone need."""
+        if lines := self.lines(path):
+            return Edit(start=lines.start, end=lines.end, text="")
+        text, pair = self.base.text, self.base.spans.pairs.get(path)
+        if pair is None:
+            return None
+        if after := re.compile(r"\s*,[ \t]*").match(text, pair.end):
+            return Edit(start=pair.start, end=after.end(), text="")
+        before = re.search(r",\s*$", text[: pair.start])
+        return Edit(start=before.start() if before else pair.start, end=pair.end, text="")
 
     def lines(self, path: KeyPath) -> Span | None:
         """The whole lines of a key and its value, or None where they share them with others (an inline table)."""

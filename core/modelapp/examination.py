@@ -29,6 +29,8 @@ class Examination:
     runtimes: Sequence[str]
     is_sound: Callable[[KeyPath], bool]
     problems: list[Problem] = attrs.Factory(list)
+    doubtful: set[str] = attrs.Factory(set)
+    """Endpoints whose steps or arms have problems of their own, so that what tests say of them cannot be judged."""
 
     @property
     def root(self) -> Path:
@@ -38,7 +40,7 @@ class Examination:
     def names(self, table: str) -> Collection[str]:
         """The names that [table.NAME] headers declare, also where their tables are broken."""
         value = self.data.get(table, {})
-        return list(value) if isinstance(value, dict) else []
+        return [name for name, one in value.items() if isinstance(one, dict)] if isinstance(value, dict) else []
 
     def add(
         self, code: str, message: str, path: KeyPath, label: str, advice: str = "", *, at: At = "value", **more: Any
@@ -121,8 +123,7 @@ class Examination:
         """Look up "file.py:name", and whether it takes `count` positional arguments, which are `what`."""
         parts = handlers.split_ref(ref)
         if parts is None:
-            label = 'no "file.py:function"'
-            self.add("MA043", f'"{ref}" names no function', path, label, 'write it as "handlers.py:function"')
+            self._no_ref(ref, path)
             return None
         file, name = parts
         if not self.is_path(file, path):
@@ -154,3 +155,12 @@ class Examination:
             f"give {found.name} one parameter for each of: {what}",
             notes=(f"{found.name} is defined in {file}:{found.line}",),
         )
+
+    def _no_ref(self, ref: str, path: KeyPath) -> None:
+        """Something else than "file.py:function"; "handlers:ids" and "handlers.ids" mean handlers.py:ids."""
+        stem, _, name = ref.replace(":", ".").removesuffix(".py").rpartition(".")
+        meant = f"{stem.replace('.', '/')}.py:{name}"
+        known = handlers.split_ref(meant) is not None and (self.root / meant.split(":")[0]).is_file()
+        edit = self.sources.replace(path, toml(meant)) if known else None
+        advice = f'write "{meant if known else "handlers.py:function"}"'
+        self.add("MA043", f'"{ref}" names no function', path, 'not of the form "file.py:function"', advice, edit=edit)

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from modelapp import strict
 from modelapp.app import Field
 from modelapp.examination import Examination
 from modelapp.fieldtype import MEDIA, FieldType
@@ -35,6 +36,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {
     "record": (dict,),
     "tensor": (list, int, float, bool),
 }
+_PLAIN: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _A = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
 
@@ -48,13 +50,14 @@ def check(exam: Examination, field: Field, path: KeyPath) -> None:
             edit = exam.sources.remove((*path, key))
             label = f"it is for {' and '.join(meant_for)}"
             exam.add("MA026", message, (*path, key), label, "remove it, or change the type", at="key", edit=edit)
+    found = len(exam.problems)
     for end in ("", "_chars", "_items"):
         _order(exam, getattr(field, f"min{end}"), getattr(field, f"max{end}"), f"min{end}", f"max{end}", path)
     if field.pattern:
         compiles(exam, field.pattern, (*path, "pattern"))
     if field.type.innermost == "tensor":
         _tensor(exam, field, path)
-    if exam.is_sound(path):
+    if exam.is_sound(path) and len(exam.problems) == found:
         _values(exam, field, path)
     for one in field.fields.values():
         check(exam, one, (*path, "fields", one.name))
@@ -132,9 +135,9 @@ def _text_mismatch(field: Field, value: str) -> str:
 
 def _length_mismatch(length: int, low: int | None, high: int | None, what: str) -> str:
     if low is not None and length < low:
-        return f"must have at least {low} {what}"
+        return f"must have at least {low} {what if low != 1 else what[:-1]}"
     if high is not None and length > high:
-        return f"must have at most {high} {what}"
+        return f"must have at most {high} {what if high != 1 else what[:-1]}"
     return ""
 
 
@@ -174,6 +177,8 @@ def _values(exam: Examination, field: Field, path: KeyPath) -> None:
 
 def _nearest(field: Field) -> Any:
     """A value that the field allows, near the default where that is plain; None where there is no telling."""
+    if field.type.word in _PLAIN and _type_mismatch(field, field.type, field.default):
+        return strict.remedy(field.default, _PLAIN[field.type.word], field.name)
     if field.choices:
         return closest(str(field.default), [one for one in field.choices if isinstance(one, str)]) or field.choices[0]
     if type(field.default) in (int, float) and field.type.word in _NUMBERS:

@@ -13,7 +13,7 @@ from modelapp.document import Document, Sources
 from modelapp.errors import AppFileError, UsageError
 from modelapp.problems import Problem, in_order
 from modelapp.runtime import RuntimeSpec
-from modelapp.spans import index
+from modelapp.spans import Spans, index
 from modelapp.tables import BROKEN, Reader
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -78,7 +78,9 @@ def _read(path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         column = len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode(errors="replace")) + 1
         message = f"the byte 0x{raw[error.start]:02x} is not UTF-8"
-        raise _unreadable(path, message, "save it as UTF-8", code="MA003", line=line, column=column) from None
+        source = raw.splitlines()[line - 1].decode(errors="replace")
+        more = {"code": "MA003", "line": line, "column": column, "source": source, "label": "this byte"}
+        raise _unreadable(path, message, "save it as UTF-8", **more) from None
 
 
 def _unreadable(path: Path, message: str, advice: str, **more: Any) -> AppFileError:
@@ -97,7 +99,7 @@ def _override(text: str) -> tuple[Document, dict[str, Any]]:
             f"--set {text} cannot be read: {getattr(error, 'msg', error)}",
             help=f"values are TOML, a text has quotes: --set '{quoted}'",
         ) from None
-    spans = index(text)
+    spans = index(text) if values else Spans()
     if not spans.pairs or spans.headers:
         raise UsageError(f"--set {text} sets nothing", help="write --set KEY=VALUE, e.g. --set server.port=8001")
     if "tests" in values:

@@ -7,7 +7,6 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import cattrs
-from cattrs.strategies import configure_union_passthrough
 
 from modelapp import fieldtype
 from modelapp.fieldtype import FieldType
@@ -41,9 +40,9 @@ _WANTED: dict[type, str] = {
 class Refused(ValueError):
     """A value is not what its key wants. `fix` is a value that would do, or None where there is no telling."""
 
-    def __init__(self, code: str, message: str, label: str, fix: Any = None) -> None:
+    def __init__(self, code: str, message: str, label: str, fix: Any = None, notes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.code, self.message, self.label, self.fix = code, message, label, fix
+        self.code, self.message, self.label, self.fix, self.notes = code, message, label, fix, notes
 
 
 def structure(value: Any, wanted: Any, key: str) -> Any:
@@ -52,7 +51,7 @@ def structure(value: Any, wanted: Any, key: str) -> Any:
         return _converter().structure(value, wanted)
     except Refused as refused:
         if refused.fix is None and refused.code == "MA020":
-            refused.fix = _remedy(value, wanted, key)
+            refused.fix = remedy(value, wanted, key)
         raise
     except Exception as error:
         # A plugin's own type, read by cattrs or by the type's constructor.
@@ -61,7 +60,7 @@ def structure(value: Any, wanted: Any, key: str) -> Any:
 
 def without_none(wanted: Any) -> Any:
     """`X` for `X | None`: TOML has no null, a key is there or it is not."""
-    if get_origin(wanted) not in (Union, UnionType):
+    if not _is_union(wanted):
         return wanted
     rest = [part for part in get_args(wanted) if part is not NoneType]
     return rest[0] if len(rest) == 1 else Union[tuple(rest)]  # noqa: UP007 (built at run time)
@@ -69,8 +68,9 @@ def without_none(wanted: Any) -> Any:
 
 def describe(value: Any) -> str:
     """What a value is, for the label below it."""
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-    words |= {list: "a list", dict: "a table"}
+    if isinstance(value, bool):
+        return f"this is {str(value).lower()}"
+    words = {int: "a whole number", float: "a number", str: "a string", list: "a list", dict: "a table"}
     return f"this is {words.get(type(value), 'a date or time')}"
 
 
@@ -84,7 +84,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)))
     converter.register_structure_hook(FieldType, _field_type)
     converter.register_structure_hook_func(_is_literal, _choice)
-    configure_union_passthrough(str | bool | int | float, converter)
+    converter.register_structure_hook_func(_is_union, _first_that_fits)
     return converter
 
 
@@ -98,8 +98,24 @@ def _number(value: Any, _: type) -> float:
     if type(value) not in (int, float):
         raise Refused("MA020", "must be a number", describe(value))
     if not math.isfinite(value):
-        raise Refused("MA020", "must be a finite number", "this is none")
+        raise Refused("MA020", "must be a finite number", "not finite")
     return float(value)
+
+
+def _is_union(wanted: Any) -> bool:
+    return get_origin(wanted) in (Union, UnionType)
+
+
+def _first_that_fits(value: Any, wanted: Any) -> Any:
+    """Of a union, the type that takes the value as it is; the value's own type before one that it would become."""
+    parts = sorted(get_args(wanted), key=lambda part: part is not type(value))
+    for part in parts:
+        try:
+            return _converter().structure(value, part)
+        except Refused:
+            continue
+    names = [_WANTED.get(part) or str(getattr(part, "__name__", part)) for part in get_args(wanted)]
+    raise Refused("MA020", f"must be {' or '.join(names)}", describe(value))
 
 
 def _is_literal(wanted: Any) -> bool:
@@ -126,11 +142,11 @@ def _field_type(value: Any, _: type) -> FieldType:
         word = str(error)
         near = _OTHER_WORDS.get(word.lower()) or closest(word, fieldtype.WORDS)
         fix = text.replace(word, near) if near else None
-        words = ", ".join((*fieldtype.WORDS, "list[...]"))
-        raise Refused("MA023", f'is of no known type: "{word}"', f"the types: {words}", fix) from error
+        notes = (f"the types: {', '.join((*fieldtype.WORDS, 'list[...]'))}",)
+        raise Refused("MA023", f'has the unknown type "{word}"', "no type is called so", fix, notes) from error
 
 
-def _remedy(value: Any, wanted: Any, key: str) -> Any:
+def remedy(value: Any, wanted: Any, key: str) -> Any:
     """The value of the wanted type that was most likely meant, or None."""
     if wanted in (int, float) and isinstance(value, str):
         number = number_for(key, value)

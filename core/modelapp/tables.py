@@ -139,7 +139,11 @@ class Reader:
             return value
         if attrs.has(wanted) and wanted not in _LEAVES:
             short = _SHORTHAND.get(wanted)
-            return self._table(wanted, {short: value} if short and isinstance(value, str) else value, path, around, {})
+            if short is None or not isinstance(value, str):
+                return self._table(wanted, value, path, around, {})
+            if self._leaf(columns(wanted)[short].type, value, path, None) is BROKEN:
+                return BROKEN
+            return self._table(wanted, {short: value}, path, around, {})
         if isinstance(origin, type) and issubclass(origin, Mapping):
             return self._mapping(parts[1], value, path, around)
         if origin in (list, Sequence) or (origin is tuple and parts[-1] is Ellipsis):
@@ -150,7 +154,8 @@ class Reader:
         if not isinstance(value, dict):
             return self._report(path, self._complaints.no_table(None, value, path))
         if problem := self._complaints.unnamed(wanted, value, path):
-            return self._report(path, problem)
+            self._report(path, problem)
+            value = {name: item for name, item in value.items() if isinstance(item, dict)}
         read: dict[str, Any] = {}
         for name, item in value.items():
             place = (*path, name)

@@ -17,7 +17,9 @@ _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
 
 def satisfies(version: str, requirement: str) -> bool:
     """Whether a version meets every clause of a requirement. Raises ValueError that holds the clause it cannot read."""
-    return all(_holds(_numbers(version), clause) for clause in requirement.split(","))
+    # Every clause is read before any counts, so that a broken one is told whatever the others say.
+    held = [_holds(_numbers(version), clause) for clause in requirement.split(",")]
+    return all(held)
 
 
 def _holds(version: tuple[int, ...], clause: str) -> bool:

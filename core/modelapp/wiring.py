@@ -22,8 +22,11 @@ def check(exam: Examination) -> None:
         path = ("endpoints", endpoint.name)
         exam.check_name(endpoint.name, path)
         _route(exam, endpoint, path, routes)
-        if exam.is_sound(path):
+        found = len(exam.problems)
+        if all(exam.is_sound((*path, key)) for key in (*_BODIES, "input")):
             _body(exam, endpoint, path)
+        if len(exam.problems) > found:
+            exam.doubtful.add(endpoint.name)
         for key in ("preprocess", "postprocess"):
             if ref := getattr(endpoint, key):
                 exam.handler(ref, (*path, key), count=1, what="the inputs" if key == "preprocess" else "the result")
@@ -56,6 +59,8 @@ def _route(exam: Examination, endpoint: Endpoint, path: KeyPath, routes: dict[st
 def _body(exam: Examination, endpoint: Endpoint, path: KeyPath) -> None:
     given = [key for key in _BODIES if key in exam.data["endpoints"][endpoint.name]]
     message = f"[endpoints.{endpoint.name}] needs exactly one of model, steps and split"
+    if not given and not exam.is_sound(path):
+        return  # a key that was refused may be the misspelt one
     if not given or (given == ["steps"] and not endpoint.steps):
         models = list(exam.names("models"))
         model = closest(endpoint.name, models) or (models[0] if models else "")
@@ -140,9 +145,8 @@ def _split(exam: Examination, split: Split, path: KeyPath) -> None:
     negative = [name for name, share in split.arms.items() if share < 0]
     total = sum(split.arms.values())
     if negative:
-        exam.replace(
-            "MA046", f'the share of "{negative[0]}" is negative', (*arms, negative[0]), "shares are percent", 0
-        )
+        message, place = f'the share of "{negative[0]}" is negative', (*arms, negative[0])
+        exam.add("MA046", message, place, "in percent of the traffic", "shares are 0 to 100, and sum to 100")
     elif abs(total - 100) > 1e-6:
         message, label = f"the shares sum to {toml(tidy(total))}, not 100", "in percent of the traffic"
         if not split.arms:
