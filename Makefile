@@ -30,8 +30,10 @@ check: $(VENV)/.development ## lint, format, types, layers
 slow: $(VENV)/.development ## the slow tests: wheels, real models, kills
 	$(BIN)/pytest -m slow
 
-bench: $(VENV)/.development ## the benchmarks behind the figures of README.md
-	$(BIN)/python bench/run.py
+bench: $(VENV)/.development ## the benchmarks behind the figures of README.md (needs wrk)
+	$(BIN)/python bench/serve.py
+	$(BIN)/python bench/encoder.py
+	$(BIN)/python bench/start.py
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
