@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from modelapp.batching import BatchQueue, Limits, Work
 from modelapp.blame import blame
 from modelapp.call import Call
+from modelapp.costs import Floor
 from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelFailed, NotReady, RequestError
 from modelapp.isolation import Isolated, run_isolated
 from modelapp.runtime import Run
@@ -18,14 +19,16 @@ from modelapp.runtime import Run
 log = logging.getLogger("modelapp")
 
 INLINE_S = 150e-6
-"""Runs expected to be shorter than this stay on the loop: handing them to a thread costs more than the work."""
+"""Runs whose model can be quicker than this stay on the loop: handing them to a thread costs more than the work."""
+_WAITS_S = 0.02
+"""A model whose runs take longer on average waits for something, however short some are; it is kept off the loop."""
 
 
 class Executes(Protocol):
     """What a batcher runs: parts are (rows, count); one answer or error a part."""
 
     def run(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
-        """Run the parts together; raises where the run as a whole failed."""
+        """Run the parts together, and add to `run.infer_s`; raises where the run as a whole failed."""
         ...
 
 
@@ -63,6 +66,7 @@ class Batcher:
         self._root = root
         self._execution = execution
         self._queue = BatchQueue(limits)
+        self._floor = Floor()
         self._concurrency = concurrency
         self._rerun = rerun
         self._loop = asyncio.get_running_loop()
@@ -137,7 +141,9 @@ class Batcher:
         return len(self._batches) >= self._concurrency
 
     def _inline(self, rows: int) -> bool:
-        return self._queue.costs.predict_s(min(rows, self._queue.limits.max_rows)) < INLINE_S
+        # By the floor, not the mean: on a thread most of a short run's time is waiting for Python's lock.
+        rows = min(max(rows, 1), self._queue.limits.max_rows)
+        return self._floor.at_s(rows) < INLINE_S and self._queue.costs.predict_s(rows) < _WAITS_S
 
     def _pump_soon(self) -> None:
         # One turn later, so that requests read in the same turn of the loop share a run.
@@ -206,6 +212,7 @@ class Batcher:
         self.extra_runs += isolated.extra_runs
         if not isolated.extra_runs:
             self._queue.costs.add(rows, seconds)
+            self._floor.add(rows, batch.run.infer_s)
         for work, outcome in zip(batch.works, isolated.outcomes, strict=True):
             call: Call = work.owner[1]
             call.add_time("queue", (batch.started_s - work.arrived_s - batch.held_s) * 1e3)

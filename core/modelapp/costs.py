@@ -51,6 +51,33 @@ class CostLine:
         return slope, max(0.0, (self._t - slope * self._n) / self._weight)
 
 
+class Floor:
+    """The least a run takes, by size: what remains when nothing else wanted the processor or Python's lock.
+
+    Sizes are counted in powers of two. A floor rises slowly, so that a model which became slower is found out.
+    """
+
+    __slots__ = ("_least_s",)
+
+    def __init__(self) -> None:
+        self._least_s: dict[int, float] = {}
+
+    def add(self, rows: int, seconds: float) -> None:
+        """Learn from a run."""
+        size = rows.bit_length()
+        known_s = self._least_s.get(size)
+        self._least_s[size] = seconds if known_s is None else min(seconds, known_s * 1.1)
+
+    def at_s(self, rows: int) -> float:
+        """Least seconds of a run of `rows`; in proportion to the next smaller size where its own was not seen yet."""
+        size = rows.bit_length()
+        known_s = self._least_s.get(size)
+        if known_s is not None:
+            return known_s
+        smaller = max((seen for seen in self._least_s if seen < size), default=0)
+        return self._least_s[smaller] * 2 ** (size - smaller) if smaller else float("inf")
+
+
 class Arrivals:
     """The mean time between arriving rows, lately."""
 

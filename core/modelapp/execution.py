@@ -1,6 +1,7 @@
 """One run of a model: requests' rows put together, run, checked, and cut apart again."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from time import perf_counter
 from typing import cast
 
 import numpy as np
@@ -78,8 +79,15 @@ class Execution:
         except MemoryError as error:
             raise OutOfMemory(f'model "{self._model.name}" ran out of memory on {rows} rows') from error
 
+    def _infer(self, rows: Rows, run: Run) -> Rows:
+        started = perf_counter()
+        try:
+            return self.loaded.infer(rows, run)
+        finally:
+            run.infer_s += perf_counter() - started
+
     def _run_arrays(self, parts: Sequence[Arrays], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
-        outputs = cast("Arrays", self.loaded.infer(self._padding.stack(parts), run))
+        outputs = cast("Arrays", self._infer(self._padding.stack(parts), run))
         check_outputs(self.signature, outputs, rows)
         answers: list[Rows | Exception] = list(self._padding.cut(outputs, parts, sizes))
         if self._model.finite and (good := finite_rows(outputs)) is not None:
@@ -91,7 +99,7 @@ class Execution:
         return answers
 
     def _run_records(self, parts: Sequence[Rows], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
-        answers = self.loaded.infer([record for part in parts for record in cast("Records", part)], run)
+        answers = self._infer([record for part in parts for record in cast("Records", part)], run)
         if isinstance(answers, Mapping) or not isinstance(answers, Sequence):
             raise ModelFailed(
                 f'model "{self._model.name}" should answer a list of records, not {type(answers).__name__}'

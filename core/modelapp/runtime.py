@@ -58,17 +58,18 @@ class Artefact:
 
 
 class Run:
-    """One execution: its deadline, and the way to stop it.
+    """One execution: its deadline, and the way to stop it. `infer_s` sums the seconds the model itself took.
 
     A runtime that can stop a run registers how with `on_cancel`; the function is called at most once, from another
     thread.
     """
 
-    __slots__ = ("_callbacks", "_lock", "cancelled", "deadline_s", "rows")
+    __slots__ = ("_callbacks", "_lock", "cancelled", "deadline_s", "infer_s", "rows")
 
     def __init__(self, rows: int = 1, deadline_s: float | None = None) -> None:
         self.rows = rows
         self.deadline_s = deadline_s
+        self.infer_s = 0.0
         self.cancelled = False
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()

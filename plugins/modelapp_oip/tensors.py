@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from modelapp.errors import InvalidInput, ModelFailed
+from modelapp.errors import InvalidInput
 from modelapp.signature import TensorSpec
 from numpy.typing import NDArray
 
@@ -80,11 +80,11 @@ def _cast(name: str, datatype: str, dtype: np.dtype[Any], array: NDArray[Any]) -
             raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
     if dtype.kind != "f" or dtype == array.dtype:
         return array.astype(dtype)
-    with np.errstate(over="ignore"):
-        cast: NDArray[Any] = array.astype(dtype)
-    if array.dtype.kind == "f" and np.isinf(cast).any():
-        raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
-    return cast
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype)
+    except FloatingPointError:
+        raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name) from None
 
 
 def _kind(array: NDArray[Any]) -> str:
@@ -93,9 +93,7 @@ def _kind(array: NDArray[Any]) -> str:
 
 
 def write_tensor(spec: TensorSpec | None, name: str, array: NDArray[Any]) -> dict[str, Any]:
-    """One element of "outputs". Raises ModelFailed where JSON cannot carry it."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ModelFailed(f'output "{name}" holds NaN or infinity, which JSON cannot carry')
+    """One element of "outputs". That its numbers are finite is for whoever encodes it to see."""
     if array.dtype.kind == "O":
         data = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.ravel()]
     else:

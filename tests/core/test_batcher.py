@@ -38,6 +38,13 @@ class Doubler:
 
     def run(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
         """One answer a part."""
+        started = time.perf_counter()
+        try:
+            return self._answer(parts, run)
+        finally:
+            run.infer_s += time.perf_counter() - started
+
+    def _answer(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
         self.batches.append([part for part, _ in parts])
         self.entered.set()
         stopped = threading.Event()

@@ -3,8 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from modelapp.costs import Arrivals, CostLine, waiting_pays
+from modelapp.costs import Arrivals, CostLine, Floor, waiting_pays
 
 
 @given(
@@ -64,3 +63,24 @@ def test_waiting_pays_only_when_company_comes_soon() -> None:
         arrivals.add(tick * 0.002)
     assert waiting_pays(costs, arrivals, 1)
     assert not waiting_pays(costs, arrivals, 8)
+
+
+def test_floor_is_the_least_seen_of_a_size() -> None:
+    """A run that had to wait for others says nothing of what the work takes."""
+    floor = Floor()
+    for seconds in (0.004, 0.00002, 0.005, 0.003):
+        floor.add(4, seconds)
+
+    assert floor.at_s(5) == pytest.approx(0.00002, rel=0.3)
+    assert floor.at_s(16) == pytest.approx(0.00008, rel=0.3), "a larger size not seen yet is expected in proportion"
+    assert floor.at_s(1) == float("inf")
+
+
+def test_floor_follows_a_model_that_became_slower() -> None:
+    """What was quick once is not believed for ever."""
+    floor = Floor()
+    floor.add(1, 0.00002)
+    for _ in range(40):
+        floor.add(1, 0.001)
+
+    assert floor.at_s(1) > 0.0005
