@@ -23,17 +23,17 @@ STRICT = "MODELAPP_STRICT_PLUGINS"
 
 @attrs.frozen
 class Origin:
-    """A plugin before it is imported. `key` tells apart two of one name."""
+    """A plugin before it is imported."""
 
     name: str
     distribution: str
     version: str
     target: str
     open: Callable[[], object]
-    key: str = attrs.field(init=False)
 
-    @key.default
-    def _unique(self) -> str:
+    @property
+    def key(self) -> str:
+        """Tells apart two plugins of one name."""
         return f"{self.name}@{self.distribution}" if self.distribution else self.name
 
     def __str__(self) -> str:
