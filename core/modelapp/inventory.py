@@ -1,5 +1,7 @@
 """What is installed, as `modelapp plugins` shows it: each plugin, what it brings, and what is missing to use it."""
 
+import contextlib
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -46,7 +48,8 @@ class PluginRecord:
 def probe(spec: RuntimeSpec | SchedulerSpec) -> Availability:
     """Whether the library and hardware behind `spec` are here. A probe that fails is an answer too: not available."""
     try:
-        found: object = contained(spec.probe)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout may carry a JSON document
+            found: object = contained(spec.probe)
     except Exception as error:
         return Availability(ok=False, missing=f"its probe failed: {type(error).__name__}: {error}", devices=())
     if not isinstance(found, Availability):

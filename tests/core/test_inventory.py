@@ -38,6 +38,17 @@ def test_a_probe_that_fails_means_not_available(answer, missing):
     assert (found.ok, found.missing, found.devices) == (False, missing, ())
 
 
+def test_what_a_probe_prints_does_not_reach_stdout(capsys):
+    """stdout may carry a JSON document."""
+
+    def chatty():
+        print("looking")
+        return Availability(ok=True)
+
+    assert probe(spec(chatty)).ok
+    assert capsys.readouterr() == ("", "looking\n")
+
+
 def test_a_part_tells_its_kind_and_whether_it_imitates():
     """By the capability "scripted"."""
     real = part_of(RuntimeSpec(name="acme", open=object, capabilities=frozenset({"tensors", "cancel"})))

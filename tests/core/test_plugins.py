@@ -8,6 +8,7 @@ import pytest
 from modelapp import HttpResponse, ProtocolRoutes, Route, hookimpl
 from modelapp.errors import PluginError
 from modelapp.plugins import Plugins
+from modelapp.testing import AppProject
 
 NUMBERS = itertools.count()
 
@@ -282,6 +283,20 @@ def test_the_scheduler_is_asked_for_like_a_runtime():
     with pytest.raises(PluginError, match='no scheduler is called "nul"; installed: null') as caught:
         plugins.scheduler("nul")
     assert caught.value.help == 'did you mean "null"?'
+
+
+def test_the_command_line_lives_with_a_broken_plugin(install, tmp_path):
+    """It lists it, with the cause, and ends well; strict, it ends with 5 and no traceback."""
+    install("bad", "raise ValueError('half written')")
+    project = AppProject(tmp_path / "app", env={"PYTHONPATH": str(tmp_path)}).write('[app]\nname = "empty"\n')
+    listed = project.run("plugins", "--json")
+    assert listed.exit_code == 0, listed
+    bad = next(plugin for plugin in listed.json()["plugins"] if plugin["name"] == "bad")
+    assert (bad["state"], bad["problem"].split(" (")[0]) == ("broken", "ValueError: half written")
+    strict = project.run("plugins", env={"MODELAPP_STRICT_PLUGINS": "1"})
+    assert strict.exit_code == 5, strict
+    assert 'plugin "bad" (dist-bad 1.2) is broken: ValueError: half written' in strict.stderr
+    assert "Traceback" not in strict.stderr
 
 
 class _Listener:
