@@ -100,7 +100,8 @@ class Batcher:
                 key=key,
                 arrived_s=now_s,
                 deadline_s=call.deadline_s,
-                owner=(self._loop.create_future(), call),
+                future=self._loop.create_future(),
+                call=call,
             )
             for rows, count in parts
         ]
@@ -114,7 +115,7 @@ class Batcher:
 
             call.watch(abandon)
         try:
-            return [await work.owner[0] for work in works]
+            return [await work.future for work in works]
         except BaseException:
             self._abandon(works, None)
             raise
@@ -214,7 +215,7 @@ class Batcher:
             self._queue.costs.add(rows, seconds)
             self._floor.add(rows, batch.run.infer_s)
         for work, outcome in zip(batch.works, isolated.outcomes, strict=True):
-            call: Call = work.owner[1]
+            call: Call = work.call
             call.add_time("queue", (batch.started_s - work.arrived_s - batch.held_s) * 1e3)
             if batch.held_s:
                 call.add_time("batch", batch.held_s * 1e3)
@@ -225,7 +226,7 @@ class Batcher:
         self._settle_idle()
 
     def _answer(self, work: Work, outcome: Any) -> None:
-        future: asyncio.Future[Any] = work.owner[0]
+        future: asyncio.Future[Any] = work.future
         if future.done():
             return
         if isinstance(outcome, Exception):
@@ -246,7 +247,7 @@ class Batcher:
         """Nobody waits for `works`: drop what has not run, and stop a run that is left without any waiter."""
         for work in works:
             self._queue.remove(work)
-            future: asyncio.Future[Any] = work.owner[0]
+            future: asyncio.Future[Any] = work.future
             if future.done():
                 if not future.cancelled():
                     future.exception()  # seen: the first error of the request is the one that is told
@@ -255,7 +256,7 @@ class Batcher:
             else:
                 future.set_exception(error.again())
         for batch in self._batches:
-            if all(work.owner[0].done() for work in batch.works):
+            if all(work.future.done() for work in batch.works):
                 batch.run.cancel()
         self._settle_idle()
 
@@ -269,7 +270,7 @@ class Batcher:
         self._sweep = None
         now_s = monotonic()
         overdue = self._queue.expire(now_s)
-        running = [work for batch in self._batches for work in batch.works if not work.owner[0].done()]
+        running = [work for batch in self._batches for work in batch.works if not work.future.done()]
         overdue += [work for work in running if work.deadline_s is not None and work.deadline_s <= now_s]
         self._abandon(overdue, _too_late())
         ahead = [work.deadline_s for work in running if work.deadline_s is not None and work.deadline_s > now_s]

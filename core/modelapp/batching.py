@@ -5,7 +5,7 @@ that may share a run with it are taken along in their order, up to the bound.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -24,9 +24,12 @@ class Limits:
 
 
 class Work:
-    """Rows of one request that wait together. Works with equal keys may share a run."""
+    """Rows of one request that wait together. Works with equal keys may share a run.
 
-    __slots__ = ("arrived_s", "deadline_s", "key", "order", "owner", "payload", "queued", "rows")
+    `future` and `call` are for whoever waits; nothing here looks at them.
+    """
+
+    __slots__ = ("arrived_s", "call", "deadline_s", "future", "key", "order", "payload", "queued", "rows")
 
     def __init__(
         self,
@@ -36,14 +39,16 @@ class Work:
         key: Hashable = (),
         arrived_s: float = 0.0,
         deadline_s: float | None = None,
-        owner: Any = None,
+        future: Any = None,
+        call: Any = None,
     ) -> None:
         self.payload = payload
         self.rows = rows
         self.key = key
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
-        self.owner = owner
+        self.future = future
+        self.call = call
         self.order = 0
         self.queued = False
 
@@ -63,10 +68,9 @@ class BatchQueue:
     def __len__(self) -> int:
         return sum(1 for _ in self._works())
 
-    def offer(self, works: Iterable[Work], now_s: float) -> None:
+    def offer(self, works: Sequence[Work], now_s: float) -> None:
         """Queue works of one request, all or none. Raises QueueFull with the time until there should be room."""
-        works = list(works)
-        rows = sum(work.rows for work in works)
+        rows = sum([work.rows for work in works])
         if self.rows + rows > self.limits.max_queue_rows:
             raise QueueFull(
                 f"{self.rows} rows are waiting and the queue holds {self.limits.max_queue_rows}",

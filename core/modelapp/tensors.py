@@ -42,12 +42,14 @@ class InputCheck:
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
-        self._specs = [(spec.name, spec.numpy_dtype, len(spec.shape)) for spec in signature.inputs]
-        self._fixed = [
-            (spec.name, axis, dim)
+        self._specs = [
+            (
+                spec.name,
+                spec.numpy_dtype,
+                len(spec.shape),
+                [(axis, dim) for axis, dim in enumerate(spec.shape) if isinstance(dim, int)],
+            )
             for spec in signature.inputs
-            for axis, dim in enumerate(spec.shape)
-            if isinstance(dim, int)
         ]
         places: dict[str, list[tuple[str, int]]] = {}
         for spec in signature.inputs:
@@ -66,15 +68,16 @@ class InputCheck:
     def _fits(self, arrays: Arrays) -> bool:
         if len(arrays) != len(self._specs):
             return False
-        for (name, dtype, rank), got in zip(self._specs, arrays, strict=True):
-            array = arrays.get(name)
-            if name != got or array is None or array.dtype != dtype or array.ndim != rank:
+        for (name, dtype, rank, fixed), (got, array) in zip(self._specs, arrays.items(), strict=True):
+            if name != got or array.dtype != dtype or array.ndim != rank or not array.size:
                 return False
-            if not array.size or not array.flags.c_contiguous:
+            if not array.flags.c_contiguous:
                 return False
-        if any(arrays[name].shape[axis] != size for name, axis, size in self._fixed):
-            return False
-        return all(len({arrays[name].shape[axis] for name, axis in found}) == 1 for found in self._shared)
+            shape = array.shape
+            for axis, size in fixed:
+                if shape[axis] != size:
+                    return False
+        return all([len({arrays[name].shape[axis] for name, axis in found}) == 1 for found in self._shared])
 
 
 def describe_shape(shape: Sequence[int | str | None]) -> str:
