@@ -32,8 +32,8 @@ HELLO = ProtocolRoutes("natural", "/", (Route("GET", "/hello", hello), Route("GE
 
 
 def test_three_hundred_connections_are_all_answered(serve: Serve) -> None:
-    """Keep-alive connections beyond the usual bound of 128 do not hang."""
-    server = serve(HELLO)
+    """Keep-alive connections beyond the backlog's number do not hang: the two bounds are separate."""
+    server = serve(HELLO, server={"backlog": 128})
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(server.connect()) for _ in range(300)]
         for connection in connections:
