@@ -42,5 +42,6 @@ def _refused(error: OSError, host: str, port: int) -> SurroundingsError:
 def url(sock: socket.socket) -> str:
     """The URL under which this machine reaches the socket."""
     host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - asked, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -107,8 +107,16 @@ def environment() -> dict[str, str]:
     """Python and every distribution that can be imported: name -> version. The first one on the path counts."""
     found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
     for distribution in metadata.distributions():
-        fields = distribution.metadata
-        name = re.sub(r"[-_.]+", "-", fields["Name"] or "").lower()
+        name, version = _name_and_version(distribution)
+        name = re.sub(r"[-_.]+", "-", name).lower()
         if name:
-            found.setdefault(f"dist {name}", fields["Version"] or "")
+            found.setdefault(f"dist {name}", version)
     return found
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Out of the first lines of the metadata, whose description may be long and takes 1 ms to parse."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = text.partition("\n\n")[0]
+    found = dict(re.findall(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", head, re.MULTILINE))
+    return found.get("Name", ""), found.get("Version", "")

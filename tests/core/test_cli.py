@@ -545,6 +545,22 @@ def test_a_reader_that_has_left_is_no_traceback(shop: Path, words: tuple[str, ..
     assert ended.stderr == ""
 
 
+def test_a_terminal_without_the_characters_gets_their_codes(shop: Path, modelapp: Run) -> None:
+    """An error that quotes such a line is still told."""
+    edit(shop, "timeout_s = 5", 'timeout = "\u4f60"')
+    ended = modelapp("check", cwd=shop, env={"PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 3
+    assert "\\u4f60" in ended.stdout
+
+
+def test_a_closed_output_is_as_good_as_none(shop: Path) -> None:
+    """The status still tells."""
+    ended = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m modelapp check >&- 2>&-', sys.executable], cwd=shop, check=False, timeout=60
+    )
+    assert ended.returncode == 0
+
+
 def test_an_interrupted_test_is_status_130(shop: Path, background: Callable[..., Any]) -> None:
     """Its replica goes with it."""
     edit(shop, "prices = [1.5, 2.5] }", "prices = [1.5, 2.5], percent = 98 }\nrepeat = 50")

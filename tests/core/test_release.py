@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,15 @@ def test_the_environment_names_python_and_every_distribution() -> None:
     assert found["python"].startswith("CPython 3.")
     assert found["dist modelapp"]
     assert "dist pytest-xdist" in found
+
+
+def test_the_environment_is_what_importlib_reads() -> None:
+    """The quick reading of names and versions agrees with the thorough one."""
+    thorough = {found.metadata["Name"].lower(): found.version for found in metadata.distributions()}
+    found = environment()
+    for name in ("numpy", "pytest", "modelapp", "attrs"):
+        assert found[f"dist {name}"] == thorough[name]
+    assert len(found) == 1 + len({name.replace("_", "-").replace(".", "-") for name in thorough})
 
 
 keys = {

@@ -3,6 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
 
 from modelapp.cli.console import Console
 from modelapp.cli.parser import parse
@@ -10,6 +13,7 @@ from modelapp.cli.parser import parse
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _mend_streams()
     console = Console()
     try:
         status = _run(sys.argv[1:] if argv is None else argv, console)
@@ -19,6 +23,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return status
+
+
+def _mend_streams() -> None:
+    """A terminal that cannot show a character gets its code, and a closed output is as good as none."""
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _run(argv: Sequence[str], console: Console) -> int:

@@ -54,9 +54,8 @@ class Console:
         if self.verbosity >= 2:
             self.error("".join(traceback.format_exception(error)).rstrip())
 
-    def word(self, word: str, stream: TextIO | None = None) -> str:
+    def word(self, word: str, stream: TextIO) -> str:
         """A word in its colour, where the stream is a terminal that wants colours."""
-        stream = sys.stdout if stream is None else stream
         plain = self.no_color or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         if plain or not stream.isatty() or word.strip() not in _COLOURS:
             return word

@@ -1,6 +1,7 @@
 """How outcomes of tests are shown: as lines, as JSON, and as annotations in GitHub's logs."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ class Reporter:
         name = outcome.test.name.ljust(self._width)
         if outcome.verdict == "pass":
             line = "   ".join([name, *_measured(outcome), f"{outcome.seconds:.1f} s"])
-            self._console.result(f"{self._console.word(word)}  {line}")
+            self._console.result(f"{self._console.word(word, sys.stdout)}  {line}")
             return
-        self._console.result(f"{self._console.word(word)}  {name}   {self._place(outcome)}")
+        self._console.result(f"{self._console.word(word, sys.stdout)}  {name}   {self._place(outcome)}")
         for label, text in self._explain(outcome):
             self._console.result(f"      {label:<8}  {text}")
 
