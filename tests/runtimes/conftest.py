@@ -1,5 +1,7 @@
 """Small ONNX files made on the spot, and models loaded from files or from a class written in the test."""
 
+import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from modelapp.runtime import Artefact, LoadedModel, Placement
+from modelapp.runtime import Artefact, LoadedModel, Placement, RawOptions
 from modelapp_onnx import Options
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -22,6 +24,7 @@ _TYPES = {
 Value = tuple[str, Sequence[Any] | None]
 WriteGraph = Callable[..., Path]
 LoadOnnx = Callable[..., LoadedModel]
+LoadPython = Callable[..., LoadedModel]
 
 
 def _value(name: str, told: Value) -> onnx.ValueInfoProto:
@@ -99,6 +102,33 @@ def load_onnx() -> Iterator[LoadOnnx]:
     def load(path: Path, placement: Placement | None = None, **options: Any) -> LoadedModel:
         artefact = Artefact("m", path, root=path.parent)
         model = OnnxRuntime().load(artefact, Options(**options), placement or Placement())
+        opened.append(model)
+        return model
+
+    yield load
+    for model in opened:
+        model.close()
+
+
+@pytest.fixture
+def load_python(tmp_path: Path) -> Iterator[LoadPython]:
+    """Loads the class `Model` of the code given, with the options and files given; closes it after the test."""
+    from modelapp_python.runtime import PythonRuntime
+
+    opened: list[LoadedModel] = []
+    folders = itertools.count()
+
+    def load(
+        code: str,
+        options: Mapping[str, Any] | None = None,
+        files: Mapping[str, Path] | None = None,
+        name: str = "Model",
+    ) -> LoadedModel:
+        root = tmp_path / f"app{next(folders)}"
+        root.mkdir()
+        (root / "handlers.py").write_text(textwrap.dedent(code))
+        artefact = Artefact("m", root / "handlers.py", symbol=name, root=root, files=files or {})
+        model = PythonRuntime().load(artefact, RawOptions(options or {}), Placement())
         opened.append(model)
         return model
 
