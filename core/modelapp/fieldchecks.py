@@ -1,6 +1,7 @@
 """Declared fields: whether their bounds suit their type, and whether a value written in app.toml suits the field."""
 
 import re
+import warnings
 from typing import Any
 
 from modelapp import strict
@@ -66,7 +67,7 @@ def check(exam: Examination, field: Field, path: KeyPath) -> None:
 def compiles(exam: Examination, pattern: str, path: KeyPath) -> bool:
     """Whether a regular expression can be read; notes a problem where it cannot."""
     try:
-        re.compile(pattern)
+        _compiled(pattern)
     except re.error as error:
         where = "" if error.pos is None else f" (character {error.pos + 1})"
         message, label = "the regular expression cannot be read", f"{error.msg}{where}"
@@ -75,6 +76,13 @@ def compiles(exam: Examination, pattern: str, path: KeyPath) -> bool:
         exam.add("MA024", message, path, label, advice, edit=exam.sources.replace(path, toml(literal)))
         return False
     return True
+
+
+def _compiled(pattern: str) -> "re.Pattern[str]":
+    """Raises re.error; what Python merely warns of is not the user's concern here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return re.compile(pattern)
 
 
 def mismatch(field: Field, value: Any) -> str:
@@ -127,7 +135,7 @@ def _text_mismatch(field: Field, value: str) -> str:
     if text := _length_mismatch(len(value), field.min_chars, field.max_chars, "characters"):
         return text
     try:
-        found = not field.pattern or re.search(field.pattern, value)
+        found = not field.pattern or _compiled(field.pattern).search(value)
     except re.error:  # told where the pattern stands
         return ""
     return "" if found else f"must match {field.pattern}"

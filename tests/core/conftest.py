@@ -108,7 +108,7 @@ class OnnxOptions:
     """Options of a runtime: one number and one word."""
 
     threads: int = attrs.field(default=1, metadata={"min": 1})
-    level: str = "all"
+    level: str = attrs.field(default="all", validator=attrs.validators.in_(("all", "basic")))
 
 
 def _open() -> Runtime:
