@@ -77,7 +77,10 @@ class InputCheck:
             for axis, size in fixed:
                 if shape[axis] != size:
                     return False
-        return all([len({arrays[name].shape[axis] for name, axis in found}) == 1 for found in self._shared])
+        return not self._shared or self._agree(arrays)
+
+    def _agree(self, arrays: Arrays) -> bool:
+        return all(len({arrays[name].shape[axis] for name, axis in found}) == 1 for found in self._shared)
 
 
 def describe_shape(shape: Sequence[int | str | None]) -> str:
