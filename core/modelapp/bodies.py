@@ -79,7 +79,8 @@ def body_form(content_type: str | None, *, forms: bool = True) -> str:
     if kind == FORM_TYPE and forms:
         return FORM_TYPE
     accepted = f"{JSON_TYPE} and {FORM_TYPE}" if forms else JSON_TYPE
-    raise UnsupportedMedia(f'the content type "{kind[:80]}" is not read here; accepted: {accepted}')
+    hint = "; with curl, write --json in place of -d" if kind == "application/x-www-form-urlencoded" else ""
+    raise UnsupportedMedia(f'the content type "{kind[:80]}" is not read here; accepted: {accepted}{hint}')
 
 
 def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -227,7 +227,7 @@ BAD_INPUT = [
         "unsupported_media",
         None,
         'the content type "application/x-www-form-urlencoded" is not read here; '
-        "accepted: application/json and multipart/form-data",
+        "accepted: application/json and multipart/form-data; with curl, write --json in place of -d",
     ),
     (
         "broken form",
