@@ -64,6 +64,7 @@ class Edge:
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called by the server before the first request."""
+        self._loop = loop
         self._overdue = Overdue(loop)
 
     async def __rsgi__(self, scope: "Scope", protocol: "HTTPProtocol") -> None:
@@ -128,7 +129,7 @@ class Edge:
         raise QueueFull(f"{self.max_in_flight} requests are in progress already", retry_after_s=1)
 
     def _watch(self, deadline_s: float) -> "asyncio.Task[Any]":
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None  # the server runs each request in a task
         self._overdue.add(task, deadline_s)
         return task
