@@ -66,7 +66,9 @@ class Complaints:
     def _elsewhere(self, name: str) -> Iterator[str]:
         """A hint where other tables have a key of that name."""
         for table, one in self._columns(App).items():
-            wanted = next((part for part in (*get_args(one.type), one.type) if attrs.has(part)), None)
+            wanted = next(
+                (part for part in (*get_args(one.type), one.type) if isinstance(part, type) and attrs.has(part)), None
+            )
             if wanted and name in self._columns(wanted):
                 last: KeyPath = {tuple: (0,), type(None): ()}.get(get_origin(one.type) or type(None), ("NAME",))
                 yield f"{table_name((table, *last))} has a key of this name"

@@ -89,6 +89,14 @@ def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
 
 def _source(exam: Examination, source: str, path: KeyPath) -> None:
     if split_ref(source):
-        exam.handler(source, path)
+        found = exam.handler(source, path)
+        if found and found.kind == "function":
+            exam.add(
+                "MA044",
+                f"{found.name} is a function",
+                path,
+                "a model is a class",
+                f"name a class of {source.partition(':')[0]}",
+            )
     elif "://" not in source and not source.startswith("package:"):
         exam.is_path(source, path)

@@ -287,6 +287,16 @@ error[MA010]: [app] has no key "port"
    = note: [server] has a key of this name""",
     ),
     (
+        'source = "models/story.onnx"',
+        'source = "handlers.py:ids"',
+        """\
+error[MA044]: ids is a function
+  --> app.toml:4:10
+ 4 | source = "handlers.py:ids"
+   |          ^^^^^^^^^^^^^^^^^ a model is a class
+   = help: name a class of handlers.py""",
+    ),
+    (
         'runtime = "onnx"',
         'runtime = "onnx"\npreprocess = "broken.py:f"',
         """\
