@@ -94,7 +94,7 @@ def _arrays(cls: type, where: str) -> Signature:
         if not isinstance(given, (tuple, list)) or not given or not all(isinstance(one, TensorSpec) for one in given):
             raise LoadError(
                 f"{where}: predict takes arrays, so the class needs `{name}`, a tuple of TensorSpec",
-                help=f'write {name} = (TensorSpec("x", "float32", ("batch", 4)),)  # modelapp.signature.TensorSpec',
+                help=f'write {name} = (TensorSpec("x", "float32", ("batch", 4)),)  # from modelapp import TensorSpec',
             )
         names = [one.name for one in given]
         if len(set(names)) < len(names):
