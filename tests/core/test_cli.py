@@ -432,6 +432,66 @@ def test_run_with_json_prints_one_document(served: Callable[..., tuple[Any, str]
     assert document["endpoints"][0] == {"name": "total", "method": "POST", "url": f"{url}/total"}
 
 
+MODEL_APP = """
+[app]
+name = "doubler"
+
+[models.twice]
+source = "handlers.py:Twice"
+runtime = "python"
+
+[models.broken]
+source = "handlers.py:Broken"
+runtime = "python"
+required = REQUIRED
+
+[endpoints.twice]
+model = "twice"
+
+[endpoints.twice.input]
+x = "float"
+
+[endpoints.twice.output]
+y = "float"
+"""
+MODELS = """
+class Twice:
+    def predict(self, rows: list[dict]) -> list[dict]:
+        return [{"y": 2 * row["x"]} for row in rows]
+
+
+class Broken:
+    def __init__(self):
+        raise OSError("the weights are gone")
+
+    def predict(self, rows: list[dict]) -> list[dict]:
+        return rows
+"""
+
+
+def test_run_tells_of_each_model(write_app: Callable[..., Path], background: Callable[..., Any]) -> None:
+    """Runtime, device and load time; one that may fail alone is told with its reason, and the app serves."""
+    root = write_app(MODEL_APP.replace("REQUIRED", "false"), {"handlers.py": MODELS})
+    command = background("run", "--json", "--set", "server.port=0", cwd=root)
+    wait_until(lambda: '"release"' in command.stdout, command)
+    document = json.loads(command.stdout)
+    assert post(f"{document['url']}/twice", {"x": 4}) == {"y": 8.0}
+    models = {model["name"]: model for model in document["models"]}
+    assert (models["twice"]["runtime"], models["twice"]["device"]) == ("python", "cpu")
+    assert models["twice"]["seconds"] >= 0
+    assert "the weights are gone" in models["broken"]["error"]
+    assert "the weights are gone" in command.stderr
+
+
+def test_a_required_model_that_does_not_load_is_status_5(write_app: Callable[..., Path], modelapp: Run) -> None:
+    """With the reason, and without frames of ours."""
+    root = write_app(MODEL_APP.replace("REQUIRED", "true"), {"handlers.py": MODELS})
+    ended = modelapp("run", "--json", "--set", "server.port=0", cwd=root)
+    assert ended.returncode == 5
+    assert "the weights are gone" in json.loads(ended.stdout)["error"]["message"]
+    assert "Traceback" not in ended.stderr
+
+
 def test_run_lets_requests_in_progress_end(served: Callable[..., tuple[Any, str]]) -> None:
     """A request that was taken before the signal gets its answer."""
     import threading

@@ -124,6 +124,13 @@ def test_what_the_replica_prints_goes_to_the_output(launch: Callable[..., Launch
     assert bytes(printed) == b"a line of its own\n"
 
 
+def test_ctrl_c_does_not_reach_the_replica(launch: Callable[..., Launch]) -> None:
+    """A terminal interrupts a whole process group; the replica is in one of its own and is asked by its parent."""
+    with Foreground(launch(), address=ANYWHERE, output=quiet) as foreground:
+        foreground.wait_ready()
+        assert os.getpgid(get(foreground.url, "/pid")["pid"]) != os.getpgid(0)
+
+
 def test_a_taken_port_is_an_error_at_once(launch: Callable[..., Launch]) -> None:
     """The second on a port is refused before anything is started."""
     with socket.create_server(ANYWHERE) as taken:
