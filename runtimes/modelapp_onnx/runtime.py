@@ -34,7 +34,7 @@ class OnnxRuntime:
         signature = declared(opened.session, options, artefact)
         signature = attrs.evolve(signature, notes=(*opened.notes, *signature.notes))
         shrinks = options.arena_shrinkage and opened.on_cpu
-        model = OnnxModel(opened, signature, placement.device, Envelope() if shrinks else None)
+        model = OnnxModel(opened, signature, Envelope() if shrinks else None)
         model.signature = _batching(model, signature, options, artefact)
         return model
 
@@ -42,9 +42,9 @@ class OnnxRuntime:
 class OnnxModel:
     """A loaded model. `infer` may be called from several threads at once."""
 
-    def __init__(self, opened: Opened, signature: Signature, device: str, envelope: Envelope | None) -> None:
+    def __init__(self, opened: Opened, signature: Signature, envelope: Envelope | None) -> None:
         self.signature = signature
-        self.device = device
+        self.device = opened.device
         self._session: Any = opened.session
         self._names = [spec.name for spec in signature.outputs]
         self._envelope = envelope

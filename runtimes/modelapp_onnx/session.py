@@ -28,10 +28,11 @@ _ERROR = 3
 
 @attrs.frozen
 class Opened:
-    """A session, the providers asked for, and notes for whoever starts the app."""
+    """A session, the providers asked for, its device, and notes for whoever starts the app."""
 
     session: Any
     providers: tuple[str, ...]
+    device: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -44,6 +45,7 @@ def open_session(artefact: Artefact, options: Options, placement: Placement) -> 
     """Open the file. Raises LoadError: clashing options, a bad file, a provider other than the one asked for."""
     onnxruntime.set_default_logger_severity(_ERROR)
     check_file(artefact)
+    placement = attrs.evolve(placement, device=_device(placement.device, options))
     threads = _threads(artefact, options, placement)
     providers = _providers(artefact, options, placement)
     cache = _cache(artefact, options, placement, providers)
@@ -52,7 +54,7 @@ def open_session(artefact: Artefact, options: Options, placement: Placement) -> 
     if options.cache_optimized and cache is None:
         notes = ("cache_optimized has no effect: this replica has no cache folder.",)
     _compare(session, providers, artefact)
-    return Opened(session, providers, notes)
+    return Opened(session, providers, placement.device, notes)
 
 
 @attrs.frozen
@@ -108,6 +110,14 @@ def _settings(level: str, threads: int, providers: tuple[str, ...]) -> Any:
     if CPU not in providers:
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return settings
+
+
+def _device(asked: str, options: Options) -> str:
+    """`asked`, with "auto" settled: by the providers that are named, or else by those that are installed."""
+    if asked != "auto":
+        return asked
+    providers = options.providers or onnxruntime.get_available_providers()
+    return "cuda" if _NEEDS_CUDA.intersection(providers) else "cpu"
 
 
 def _threads(artefact: Artefact, options: Options, placement: Placement) -> int:
