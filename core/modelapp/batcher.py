@@ -22,6 +22,8 @@ INLINE_S = 150e-6
 """Runs whose model can be quicker than this stay on the loop: handing them to a thread costs more than the work."""
 _WAITS_S = 0.02
 """A model whose runs take longer on average waits for something, however short some are; it is kept off the loop."""
+_LONELY = 8
+_LOOK_AGAIN = 16
 
 
 class Executes(Protocol):
@@ -73,6 +75,7 @@ class Batcher:
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"model-{name}")
         self._batches: set[_Batch] = set()
         self._pump_due = False
+        self._lonely = 0
         self._wake: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -106,6 +109,8 @@ class Batcher:
             for rows, count in parts
         ]
         self._admit(works, now_s)
+        if len(works) == 1 and works[0].future.done():
+            return [works[0].future.result()]
         watch = self._busy or not self._inline(self._queue.rows)
         abandon: Callable[[], None] | None = None
         if watch:
@@ -135,7 +140,19 @@ class Batcher:
         deadline_s = works[0].deadline_s
         if deadline_s is not None and (self._sweep is None or self._sweep.when() > deadline_s):
             self._arm_sweep(deadline_s)
-        self._pump_soon()
+        if self._alone(rows):
+            self._pump()
+        else:
+            self._pump_soon()
+
+    def _alone(self, rows: int) -> bool:
+        """Whether a short run may start at once: the last ones that waited a turn for company found none.
+
+        Every so often one waits all the same, or company that has come would never be noticed.
+        """
+        if self._lonely < _LONELY or self._pump_due or self._busy or not self._inline(rows):
+            return False
+        return bool(self._lonely % _LOOK_AGAIN)
 
     @property
     def _busy(self) -> bool:
@@ -167,6 +184,7 @@ class Batcher:
                     self._wake = self._loop.call_at(wake_s, self._pump)
                 break
             held_s = now_s - held_since_s if held_since_s is not None else 0.0
+            self._lonely = self._lonely + 1 if len(works) == 1 else 0
             if self._run(works, now_s, held_s):
                 # A long queue of short runs must not keep the loop from its other work.
                 if len(self._queue):

@@ -39,11 +39,27 @@ def read_tensor(tensor: Any) -> tuple[str, NDArray[Any]]:
     dtype = NUMPY_DTYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
         raise InvalidInput(_bad_datatype(name, datatype), field=name)
-    if not isinstance(shape, list) or not all(type(dim) is int and dim >= 0 for dim in shape):
-        raise InvalidInput(f'input "{name}" must have a "shape" of whole numbers', field=name)
+    if not isinstance(shape, list):
+        raise _bad_shape(name)
+    count = 1
+    for dim in shape:
+        if type(dim) is not int or dim < 0:
+            raise _bad_shape(name)
+        count *= dim
     if not isinstance(data, list):
         raise InvalidInput(f'input "{name}" must have its "data" as a list', field=name)
-    return name, _to_array(name, str(datatype), dtype, shape, data)
+    array = _to_array(name, str(datatype), dtype, data)
+    if array.size != count:
+        told = f'input "{name}" has the shape {shape}, {count} elements, and {array.size} in its data'
+        raise InvalidInput(told, field=name)
+    if array.ndim > 1 and list(array.shape) != shape:
+        told = f'input "{name}" has the shape {shape} and its data is nested as {list(array.shape)}'
+        raise InvalidInput(told, field=name)
+    return name, array.reshape(shape)
+
+
+def _bad_shape(name: str) -> InvalidInput:
+    return InvalidInput(f'input "{name}" must have a "shape" of whole numbers', field=name)
 
 
 def _bad_datatype(name: str, datatype: object) -> str:
@@ -52,25 +68,27 @@ def _bad_datatype(name: str, datatype: object) -> str:
     return f'input "{name}" has the unknown datatype {datatype!r}; one of {", ".join(NUMPY_DTYPES)}'
 
 
-def _to_array(name: str, datatype: str, dtype: np.dtype[Any], shape: list[int], data: list[Any]) -> NDArray[Any]:
+def _to_array(name: str, datatype: str, dtype: np.dtype[Any], data: list[Any]) -> NDArray[Any]:
     try:
         array = np.asarray(data)
     except (ValueError, OverflowError) as error:
         raise InvalidInput(f'the data of input "{name}" is not rectangular or too large', field=name) from error
+    if dtype.kind in "iu" and array.dtype.kind in "fO":
+        array = _large_integers(data, array)
     if array.dtype.kind not in _KINDS[dtype.kind] and array.size:
         raise InvalidInput(f'input "{name}" is declared {datatype} and its data is {_kind(array)}', field=name)
-    count = 1
-    for dim in shape:
-        count *= dim
-    if array.size != count:
-        raise InvalidInput(
-            f'input "{name}" has the shape {shape}, {count} elements, and {array.size} in its data', field=name
-        )
-    if array.ndim > 1 and list(array.shape) != shape:
-        raise InvalidInput(
-            f'input "{name}" has the shape {shape} and its data is nested as {list(array.shape)}', field=name
-        )
-    return _cast(name, datatype, dtype, array).reshape(shape)
+    return _cast(name, datatype, dtype, array)
+
+
+def _large_integers(data: list[Any], guessed: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers that numpy took for floats or objects, since no type of its own holds all of them."""
+    plain = np.asarray(data, dtype=object)
+    if not all(type(item) is int for item in plain.flat):
+        return guessed
+    try:
+        return plain.astype(np.int64 if min(plain.flat, default=0) < 0 else np.uint64)
+    except OverflowError:
+        return guessed
 
 
 def _cast(name: str, datatype: str, dtype: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:

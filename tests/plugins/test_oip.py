@@ -162,6 +162,7 @@ def test_infer_sends_the_outputs_asked_for() -> None:
         (x([None, 1]), 'input "x" is declared FP32 and its data is mixed'),
         (x([1e39, 1]), 'input "x" holds a value that FP32 cannot'),
         (x([1.5, 1], datatype="INT64"), 'input "x" is declared INT64 and its data is numbers'),
+        (x([-1, 2**63], datatype="UINT64"), 'input "x" is declared UINT64 and its data is numbers'),
         (x([300, 1], datatype="UINT8"), 'input "x" holds a value that UINT8 cannot'),
         (x([1, 2], datatype="FP16"), 'input "x" is FP16, which has no JSON form; send FP32'),
         (x([1, 2], datatype="FLOAT"), "input \"x\" has the unknown datatype 'FLOAT'"),
