@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import attrs
+
 import machine
 import models
 from load import Measured, need_wrk, serving, wrk

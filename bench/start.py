@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import attrs
+
 import machine
 import models
 from load import end, free_port

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+
 from models import APPS, Case
 
 HERE = Path(__file__).parent

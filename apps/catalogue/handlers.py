@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from modelapp.errors import InvalidInput
 from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
+
+from modelapp.errors import InvalidInput
 
 Floats = NDArray[np.float32]
 Tokens = Mapping[str, NDArray[np.int64]]

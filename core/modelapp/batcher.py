@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -111,13 +111,12 @@ class Batcher:
         self._admit(works, now_s)
         if len(works) == 1 and works[0].future.done():
             return [works[0].future.result()]
-        watch = self._busy or not self._inline(self._queue.rows)
-        abandon: Callable[[], None] | None = None
-        if watch:
 
-            def abandon() -> None:
-                self._abandon(works, Cancelled("the client left before the answer"))
+        def abandon() -> None:
+            self._abandon(works, Cancelled("the client left before the answer"))
 
+        watched = self._busy or not self._inline(self._queue.rows)
+        if watched:
             call.watch(abandon)
         try:
             return [await work.future for work in works]
@@ -125,7 +124,7 @@ class Batcher:
             self._abandon(works, None)
             raise
         finally:
-            if abandon is not None:
+            if watched:
                 call.unwatch(abandon)
 
     def _admit(self, works: list[Work], now_s: float) -> None:

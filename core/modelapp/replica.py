@@ -177,9 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(replica_app, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:
         place = getattr(error, "place", "")
-        reporter.tell(
-            "failed", model=getattr(error, "model", ""), reason=error.message, help=error.help, place=place
-        )
+        reporter.tell("failed", model=getattr(error, "model", ""), reason=error.message, help=error.help, place=place)
         return error.exit_code
     return 0
 

@@ -10,6 +10,8 @@ from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.runtime import Arrays
 from modelapp.signature import Signature, TensorSpec
 
+_ROWS = 0  # stands for the row axis among symbols, and is none
+
 
 def check_inputs(signature: Signature, arrays: Arrays) -> Arrays:
     """The arrays in the signature's order, ready for native code.
@@ -31,7 +33,8 @@ def check_inputs(signature: Signature, arrays: Arrays) -> Arrays:
             raise InvalidInput(f'input "{spec.name}" is missing', field=spec.name)
         _check_dtype(spec, array)
         _check_shape(spec, array, sizes)
-        checked[spec.name] = np.ascontiguousarray(array)
+        # Not for every array: numpy would turn a single number into a list of one.
+        checked[spec.name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
     if signature.batched:
         _check_rows(checked)
     return checked
@@ -51,12 +54,13 @@ class InputCheck:
             )
             for spec in signature.inputs
         ]
-        places: dict[str, list[tuple[str, int]]] = {}
+        places: dict[str | int, list[tuple[str, int]]] = {}
         for spec in signature.inputs:
             for axis, dim in enumerate(spec.shape):
-                symbol = "rows" if signature.batched and axis == 0 else dim
-                if isinstance(symbol, str):
-                    places.setdefault(symbol, []).append((spec.name, axis))
+                if signature.batched and axis == 0:
+                    places.setdefault(_ROWS, []).append((spec.name, axis))
+                elif isinstance(dim, str):
+                    places.setdefault(dim, []).append((spec.name, axis))
         self._shared = [found for found in places.values() if len(found) > 1]
 
     def __call__(self, arrays: Arrays) -> Arrays:

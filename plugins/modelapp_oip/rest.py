@@ -10,7 +10,6 @@ from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 from modelapp.runtime import Arrays
 from modelapp.service import ModelService, Service
 from modelapp.signature import Signature, TensorSpec
-
 from modelapp_oip.tensors import read_tensor, write_tensor
 
 VERSION = "1"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import attrs
+
 from modelapp.app import key
 from modelapp.hookspecs import hookimpl
 from modelapp.runtime import Availability, Runtime, RuntimeSpec

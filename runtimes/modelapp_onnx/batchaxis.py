@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
+
 from modelapp.errors import LoadError
 from modelapp.runtime import Arrays, Artefact
 from modelapp.signature import Signature, TensorSpec
-from numpy.typing import NDArray
-
 from modelapp_onnx.failures import reason
 
 Answers: TypeAlias = Mapping[str, NDArray[Any]]

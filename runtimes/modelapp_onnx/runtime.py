@@ -6,11 +6,11 @@ from typing import Any
 
 import attrs
 import onnxruntime  # type: ignore[import-untyped]  # the library ships no types
+from numpy.typing import NDArray
+
 from modelapp.errors import LoadError
 from modelapp.runtime import Arrays, Artefact, Placement, Run
 from modelapp.signature import Signature
-from numpy.typing import NDArray
-
 from modelapp_onnx import Options
 from modelapp_onnx.batchaxis import verified
 from modelapp_onnx.envelope import Envelope

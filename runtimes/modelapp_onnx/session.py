@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 import onnxruntime  # type: ignore[import-untyped]  # the library ships no types
+
 from modelapp.errors import LoadError
 from modelapp.runtime import Artefact, Placement
-
 from modelapp_onnx import Options
 from modelapp_onnx.failures import check_file, load_failure
 from modelapp_onnx.graphcache import GraphCache

@@ -7,7 +7,6 @@ from typing import Any
 from modelapp.errors import LoadError
 from modelapp.runtime import Artefact
 from modelapp.signature import Dim, Signature, TensorSpec
-
 from modelapp_onnx import Options
 
 _DTYPES = {

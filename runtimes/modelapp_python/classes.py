@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+
 from modelapp.errors import LoadError
 
 #: What an annotation may name without an import where annotations are strings; `Arrays` of modelapp.runtime needs it.

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 import attrs
 import numpy as np
+
 from modelapp.errors import LoadError
 from modelapp.signature import Signature, TensorSpec
-
 from modelapp_python.classes import is_class, resolved
 
 ACCEPTED = """write one of

@@ -6,7 +6,6 @@ from typing import Any, get_args, get_origin
 from modelapp.errors import LoadError
 from modelapp.strict import Refused, structure, without_none
 from modelapp.suggestions import closest, toml
-
 from modelapp_python.classes import columns, is_class
 
 _LISTS: Mapping[Any, Any] = {list: list, tuple: tuple, Sequence: list, set: set, frozenset: frozenset}

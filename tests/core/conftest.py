@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import uvloop
+
 from modelapp.app import App
 from modelapp.edge import Edge
 from modelapp.errors import AppFileError

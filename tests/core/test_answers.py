@@ -11,12 +11,13 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
 from modelapp.answers import Outputs, encode_json
 from modelapp.app import Field
 from modelapp.errors import ModelFailed
 from modelapp.fieldtype import parse
 from modelapp.media import Audio
-from PIL import Image
 
 
 def field(word: str, **bounds: Any) -> Field:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 import pytest
+
 from modelapp import app
 from modelapp.fieldtype import WORDS, FieldType
 from modelapp.suggestions import toml

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from modelapp.cases import Case, read_cases
 from modelapp.errors import AppFileError
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from modelapp.app import Endpoint, Field
 from modelapp.client import Answer, Client, ConnectionLost, timings
 from modelapp.fieldtype import parse

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.costs import Arrivals, CostLine, Floor, waiting_pays
 
 

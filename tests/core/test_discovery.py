@@ -5,6 +5,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.discovery import Origin, cause_of, disabled_names, is_disabled, origins
 from modelapp.inventory import contained
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from modelapp.errors import Cancelled, InvalidInput, ModelFailed, QueueFull, RequestError
 from modelapp.natural import natural_error
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from modelapp.expectedfiles import expect_file
 from modelapp.matchers import Tolerance
-from PIL import Image
 
 USUAL = Tolerance()
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import pytest
+
 from modelapp.app import App, AppInfo, Server
 from modelapp.errors import LoadError, PortInUseError, SurroundingsError
 from modelapp.foreground import Foreground, Patience

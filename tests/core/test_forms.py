@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.errors import BadRequest, TooLarge
 from modelapp.forms import MAX_PARTS, Part, read_form
 

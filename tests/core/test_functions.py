@@ -9,7 +9,7 @@ import pytest
 
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, ModelFailed, QueueFull
-from modelapp.functions import MAX_WAITING, FunctionThreads, Functions
+from modelapp.functions import MAX_WAITING, Functions, FunctionThreads
 
 HANDLERS = """
 import threading

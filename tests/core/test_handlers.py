@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
 from modelapp import handlers
 from modelapp.errors import HandlerError
 

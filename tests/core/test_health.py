@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
 from modelapp.app import App, AppInfo, Endpoint
 from modelapp.health import health_protocol
 from modelapp.natural import natural_protocol
 from modelapp.openapi import openapi_document
 from modelapp.service import Readiness
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 Serve = Callable[..., Any]
 APP = App(app=AppInfo(name="t", description="d"), endpoints={"e": Endpoint(name="e", model="m", path="/x/e")})

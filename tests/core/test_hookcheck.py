@@ -3,6 +3,7 @@
 import types
 
 import pytest
+
 from modelapp import hookcheck, hookimpl, hookspecs
 
 

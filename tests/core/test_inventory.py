@@ -1,6 +1,7 @@
 """The inventory's records: probed, contained, and honest about imitations."""
 
 import pytest
+
 from modelapp import Availability, RuntimeSpec, SchedulerSpec
 from modelapp.inventory import part_of, probe
 

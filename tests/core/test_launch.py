@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from modelapp.app import App, AppInfo, Model
 from modelapp.launch import TOKEN_VARIABLE, prepare, thread_budget
 from modelapp.runtime import RuntimeSpec

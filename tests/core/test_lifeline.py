@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from modelapp import lifeline
 from modelapp.lifeline import Lifeline, attach
 

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+
 from modelapp.errors import PortInUseError, SurroundingsError
 from modelapp.listener import listen, url
 

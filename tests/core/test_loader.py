@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from modelapp.app import Field, Pad, Step
 from modelapp.errors import AppFileError, UsageError
 from modelapp.fieldtype import parse

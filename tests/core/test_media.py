@@ -10,10 +10,11 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
 from modelapp import media
 from modelapp.media import Audio
 from modelapp.mismatch import Mismatch
-from PIL import Image
 
 RED_LEFT = np.zeros((4, 6, 3), np.uint8)
 RED_LEFT[:, :3, 0] = 255

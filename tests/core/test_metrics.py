@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.matchers import MISSING
 from modelapp.metrics import METRICS, NAMES, score
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from modelapp.app import App, AppInfo, Endpoint, Field, Server
 from modelapp.bodies import OFF_LOOP_BYTES
 from modelapp.call import Call
 from modelapp.errors import ModelFailed
 from modelapp.fieldtype import parse
 from modelapp.natural import natural_protocol
-from PIL import Image
 
 Serve = Callable[..., Any]
 JSON = {"content-type": "application/json"}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp import Artefact, Cancelled, LoadError, Placement, Run
 from modelapp.nulloptions import RuntimeOptions
 from modelapp.nullruntime import NullModel, NullRuntime, ScriptedFailureError, tensor

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from modelapp import ReplicaState
 from modelapp.nulloptions import SchedulerOptions
 from modelapp.nullscheduler import NullScheduler

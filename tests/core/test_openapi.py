@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+
 from modelapp.app import App, AppInfo, Endpoint, Field
 from modelapp.fieldtype import parse
 from modelapp.natural import natural_error, natural_protocol
 from modelapp.openapi import ERRORS, openapi_document
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
-from openapi_spec_validator import OpenAPIV31SpecValidator
-from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 
 def field(word: str, **bounds: Any) -> Field:

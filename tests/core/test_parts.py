@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp import RuntimeSpec
 from modelapp.discovery import Origin
 from modelapp.parts import Parts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from modelapp.app import Endpoint, Field
 from modelapp.fieldtype import parse
 from modelapp.forms import read_form

@@ -124,7 +124,7 @@ def test_failing_step_fails_the_request_with_its_own_error(functions: Functions)
     """A branch that fails is told as itself, not as a group of errors."""
     endpoint = Endpoint(name="e", steps=steps(("a", "handlers.py:fail", ("n",)), ("b", "handlers.py:fail", ("n",))))
 
-    with pytest.raises(ModelFailed, match="handlers.py:fail raised KeyError"):
+    with pytest.raises(ModelFailed, match=r"handlers\.py:fail raised KeyError"):
         run(build(endpoint, functions), {"n": 1})
 
 

@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import pytest
+
 from modelapp import HttpResponse, ProtocolRoutes, Route, hookimpl
 from modelapp.errors import PluginError
 from modelapp.plugins import Plugins

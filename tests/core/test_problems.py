@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
+
 from modelapp.problems import Edit, Problem, Related, in_order, shown
 
 

@@ -11,6 +11,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from modelapp import release
 from modelapp.app import App, AppInfo, AppTest, Endpoint, Field, Model, Server, Step
 from modelapp.fieldtype import parse

@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.replicaevents import Event, Reporter, parse
 
 

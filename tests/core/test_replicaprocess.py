@@ -1,6 +1,7 @@
 """How a replica's end is put into words."""
 
 import pytest
+
 from modelapp.replicaprocess import how_it_ended
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from modelapp import running
 from modelapp.running import birth, clear, find, record, write
 

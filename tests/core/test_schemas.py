@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+
 from modelapp.answers import Outputs
 from modelapp.app import Field
 from modelapp.errors import RequestError

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from modelapp.natural import natural_error
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 from modelapp.server import HttpServer

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.app import Model
 from modelapp.errors import LoadError
 from modelapp.sources import artefact, is_remote

@@ -7,6 +7,7 @@ import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.spans import KeyPath, index, key_at
 
 BLANKS = st.sampled_from(["", " ", "  ", "\t"])

@@ -4,6 +4,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp import HttpResponse, ProtocolRoutes, RuntimeSpec, SchedulerSpec
 from modelapp.runtime import CAPABILITIES
 from modelapp.speccheck import SpecError, check_all, check_protocol, check_runtime, check_scheduler, records

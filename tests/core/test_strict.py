@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.fieldtype import FieldType, parse
 from modelapp.strict import Refused, remedy, structure, without_none
 

@@ -6,6 +6,7 @@ import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.suggestions import Twin, closest, tidy, toml, toml_key, unit_twin
 
 KEYS = ("max_wait_ms", "max_batch_size", "timeout_s", "max_body_mb", "name")

@@ -6,6 +6,7 @@ import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.problems import Problem
 from modelapp.syntax import parse
 

@@ -78,6 +78,16 @@ def test_views_are_made_contiguous() -> None:
     assert checked["image"].flags.c_contiguous
 
 
+def test_single_numbers_stay_single_numbers() -> None:
+    """A scalar input keeps its rank of 0 beside an array that has to be copied."""
+    signature = Signature(inputs=(TensorSpec("n", "int64", ()), TensorSpec("x", "float32", ("a", "b"))), batched=False)
+
+    checked = InputCheck(signature)({"x": np.zeros((2, 3), np.float32).T, "n": np.array(3)})
+
+    assert checked["n"].shape == ()
+    assert checked["x"].flags.c_contiguous
+
+
 @pytest.mark.parametrize(
     ("outputs", "text"),
     [

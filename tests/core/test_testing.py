@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from modelapp.testing import AppProject, DidNotHappenError, FakeClock, free_port
 
 APP = """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from modelapp.app import App, AppInfo, AppTest, Endpoint, ExpectError
 from modelapp.client import Answer, Client, ConnectionLost
 from modelapp.errors import AppFileError

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+
 from modelapp.app import Field
 from modelapp.errors import InvalidInput, LoadError
 from modelapp.fieldtype import FieldType, parse
 from modelapp.forms import Part
 from modelapp.media import Audio
 from modelapp.values import Inputs
-from PIL import Image
 
 
 def field(word: str, **bounds: Any) -> Field:

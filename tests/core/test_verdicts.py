@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.app import AppTest
 from modelapp.verdicts import EXIT_STATUS, Outcome, Verdict, count, overall, summary
 

@@ -1,6 +1,7 @@
 """Version requirements of app.toml."""
 
 import pytest
+
 from modelapp.versions import satisfies
 
 

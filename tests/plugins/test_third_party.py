@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from modelapp.testing import AppProject
 
 pytestmark = pytest.mark.slow

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from modelapp.loader import load_app
 from modelapp.plugins import Plugins
 

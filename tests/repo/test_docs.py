@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+
 from modelapp.cli.parser import build
 from modelapp.loader import load_app
 from modelapp.plugins import Plugins

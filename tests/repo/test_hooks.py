@@ -1,6 +1,7 @@
 """No hook without a test that uses it, none without its documentation, arguments included."""
 
 import pytest
+
 from modelapp.hookcheck import HOOKS, signature_text
 
 

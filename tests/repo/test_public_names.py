@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import modelapp
 import pytest
+
+import modelapp
 
 PUBLIC = [
     "Arrays",

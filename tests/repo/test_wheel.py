@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from modelapp import testing
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from modelapp.runtime import Artefact, LoadedModel, Placement, RawOptions
-from modelapp_onnx import Options
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from modelapp.runtime import Artefact, LoadedModel, Placement, RawOptions
+from modelapp_onnx import Options
 
 _TYPES = {
     "float": TensorProto.FLOAT,

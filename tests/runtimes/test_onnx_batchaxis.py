@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+
 from modelapp.errors import LoadError, ModelFailed
 from modelapp.runtime import LoadedModel, Run
 

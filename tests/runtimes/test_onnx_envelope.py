@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp_onnx.envelope import Envelope
 
 Write = Callable[..., Path]

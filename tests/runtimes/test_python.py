@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from modelapp.errors import HandlerError, InvalidInput, LoadError, ModelFailed
 from modelapp.runtime import Artefact, LoadedModel, Placement, RawOptions, Run
 from modelapp_python import SPEC, modelapp_runtimes

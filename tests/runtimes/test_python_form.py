@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from modelapp.errors import LoadError
 from modelapp.runtime import LoadedModel, Run
 

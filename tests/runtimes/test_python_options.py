@@ -8,6 +8,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from modelapp.errors import LoadError
 from modelapp_python.options import read_options
 

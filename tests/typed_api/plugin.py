@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, assert_type
 
 import attrs
+
 import modelapp
 from modelapp import (
     Artefact,
