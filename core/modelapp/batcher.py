@@ -11,19 +11,12 @@ from typing import Any, Protocol
 from modelapp.batching import BatchQueue, Limits, Work
 from modelapp.blame import blame
 from modelapp.call import Call
-from modelapp.costs import Floor
 from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelFailed, NotReady, RequestError
 from modelapp.isolation import Isolated, run_isolated
+from modelapp.pacing import Pacing
 from modelapp.runtime import Run
 
 log = logging.getLogger("modelapp")
-
-INLINE_S = 150e-6
-"""Runs whose model can be quicker than this stay on the loop: handing them to a thread costs more than the work."""
-_WAITS_S = 0.02
-"""A model whose runs take longer on average waits for something, however short some are; it is kept off the loop."""
-_LONELY = 8
-_LOOK_AGAIN = 16
 
 
 class Executes(Protocol):
@@ -68,14 +61,13 @@ class Batcher:
         self._root = root
         self._execution = execution
         self._queue = BatchQueue(limits)
-        self._floor = Floor()
+        self._pacing = Pacing(self._queue.costs)
         self._concurrency = concurrency
         self._rerun = rerun
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"model-{name}")
         self._batches: set[_Batch] = set()
         self._pump_due = False
-        self._lonely = 0
         self._wake: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -90,77 +82,87 @@ class Batcher:
         """Rows in the queue."""
         return self._queue.rows
 
-    async def submit(self, parts: Sequence[tuple[Any, int]], key: Hashable, call: Call) -> list[Any]:
-        """The answers to `parts`, in order. Parts are admitted together or not at all; the first error ends all."""
+    async def submit(self, rows: Any, count: int, key: Hashable, call: Call) -> Any:
+        """The answer to `rows`, which are `count`. Rows with equal keys may share a run. Raises RequestError."""
+        if self._pacing.at_once and not self._batches and not self._queue.rows and not self._closed:
+            return self._run_lone(rows, count, call)
+        work = self._work(rows, count, key, call)
+        self._admit((work,), count)
+        if self._batches or not self._pacing.quick:
+            return (await self._wait_watched((work,), call))[0]
+        try:
+            return await work.future
+        except BaseException:
+            self._abandon((work,), None)
+            raise
+
+    async def submit_parts(self, parts: Sequence[tuple[Any, int]], key: Hashable, call: Call) -> list[Any]:
+        """The answers to the parts of one request that is too large for one run, in order.
+
+        Parts are admitted together or not at all; the first error ends all.
+        """
+        works = [self._work(rows, count, key, call) for rows, count in parts]
+        self._admit(works, sum(count for _, count in parts))
+        return await self._wait_watched(works, call)
+
+    def _work(self, rows: Any, count: int, key: Hashable, call: Call) -> Work:
         now_s = monotonic()
         call.check(now_s)
         if self._closed:
             raise NotReady(f'model "{self._name}" is stopping', retry_after_s=1)
-        works = [
-            Work(
-                rows,
-                count,
-                key=key,
-                arrived_s=now_s,
-                deadline_s=call.deadline_s,
-                future=self._loop.create_future(),
-                call=call,
+        future = self._loop.create_future()
+        return Work(rows, count, key=key, arrived_s=now_s, deadline_s=call.deadline_s, future=future, call=call)
+
+    def _admit(self, works: Sequence[Work], rows: int) -> None:
+        if rows > self._queue.limits.max_queue_rows:
+            raise InvalidInput(
+                f"a request of {rows} rows can never fit the queue of {self._queue.limits.max_queue_rows} rows;"
+                " send fewer rows at a time"
             )
-            for rows, count in parts
-        ]
-        self._admit(works, now_s)
-        if len(works) == 1 and works[0].future.done():
-            return [works[0].future.result()]
+        first = works[0]
+        self._queue.offer(works, first.arrived_s)
+        self._idle.clear()
+        if first.deadline_s is not None and (self._sweep is None or self._sweep.when() > first.deadline_s):
+            self._arm_sweep(first.deadline_s)
+        self._pump_soon()
+
+    async def _wait_watched(self, works: Sequence[Work], call: Call) -> list[Any]:
+        """Wait, and give up as soon as the client leaves."""
 
         def abandon() -> None:
             self._abandon(works, Cancelled("the client left before the answer"))
 
-        watched = self._busy or not self._inline(self._queue.rows)
-        if watched:
-            call.watch(abandon)
+        call.watch(abandon)
         try:
             return [await work.future for work in works]
         except BaseException:
             self._abandon(works, None)
             raise
         finally:
-            if watched:
-                call.unwatch(abandon)
-
-    def _admit(self, works: list[Work], now_s: float) -> None:
-        rows = sum(work.rows for work in works)
-        if rows > self._queue.limits.max_queue_rows:
-            raise InvalidInput(
-                f"a request of {rows} rows can never fit the queue of {self._queue.limits.max_queue_rows} rows;"
-                " send fewer rows at a time"
-            )
-        self._queue.offer(works, now_s)
-        self._idle.clear()
-        deadline_s = works[0].deadline_s
-        if deadline_s is not None and (self._sweep is None or self._sweep.when() > deadline_s):
-            self._arm_sweep(deadline_s)
-        if self._alone(rows):
-            self._pump()
-        else:
-            self._pump_soon()
-
-    def _alone(self, rows: int) -> bool:
-        """Whether a short run may start at once: the last ones that waited a turn for company found none.
-
-        Every so often one waits all the same, or company that has come would never be noticed.
-        """
-        if self._lonely < _LONELY or self._pump_due or self._busy or not self._inline(rows):
-            return False
-        return bool(self._lonely % _LOOK_AGAIN)
+            call.unwatch(abandon)
 
     @property
     def _busy(self) -> bool:
         return len(self._batches) >= self._concurrency
 
-    def _inline(self, rows: int) -> bool:
-        # By the floor, not the mean: on a thread most of a short run's time is waiting for Python's lock.
-        rows = min(max(rows, 1), self._queue.limits.max_rows)
-        return self._floor.at_s(rows) < INLINE_S and self._queue.costs.predict_s(rows) < _WAITS_S
+    def _run_lone(self, rows: Any, count: int, call: Call) -> Any:
+        """Run one request on the loop, past the queue, which is empty."""
+        call.check(monotonic())
+        run = Run(count)
+        started = perf_counter()
+        try:
+            outcome = self._execution.run(((rows, count),), run)[0]
+        except Exception as error:  # told below like any other outcome
+            outcome = error
+        seconds = perf_counter() - started
+        self.runs += 1
+        self.rows_run += count
+        self._pacing.learn(count, 1, seconds, run.infer_s)
+        call.timings_ms["queue"] = call.timings_ms.get("queue", 0.0)
+        call.add_time("execute", seconds * 1e3)
+        if isinstance(outcome, Exception):
+            raise self._told(outcome)
+        return outcome
 
     def _pump_soon(self) -> None:
         # One turn later, so that requests read in the same turn of the loop share a run.
@@ -183,10 +185,9 @@ class Batcher:
                     self._wake = self._loop.call_at(wake_s, self._pump)
                 break
             held_s = now_s - held_since_s if held_since_s is not None else 0.0
-            self._lonely = self._lonely + 1 if len(works) == 1 else 0
             if self._run(works, now_s, held_s):
                 # A long queue of short runs must not keep the loop from its other work.
-                if len(self._queue):
+                if self._queue.rows:
                     self._pump_soon()
                 break
         self._settle_idle()
@@ -199,7 +200,7 @@ class Batcher:
             self._answer(work, _too_late())
         if not works:
             return False
-        inline = self._inline(sum(work.rows for work in works))
+        inline = self._pacing.stays(sum([work.rows for work in works]))
         deadline_s = None if inline else works[0].deadline_s
         batch = _Batch(works, now_s, held_s, deadline_s)
         if inline:
@@ -224,21 +225,22 @@ class Batcher:
 
     def _finish(self, batch: _Batch, isolated: Isolated[Any], seconds: float) -> None:
         self._batches.discard(batch)
-        rows = sum(work.rows for work in batch.works)
+        works, held_s = batch.works, batch.held_s
+        rows = sum([work.rows for work in works])
         self.runs += 1 + isolated.extra_runs
         self.rows_run += rows
         self.extra_runs += isolated.extra_runs
         if not isolated.extra_runs:
-            self._queue.costs.add(rows, seconds)
-            self._floor.add(rows, batch.run.infer_s)
-        for work, outcome in zip(batch.works, isolated.outcomes, strict=True):
+            self._pacing.learn(rows, len(works), seconds, batch.run.infer_s)
+        execute_ms = seconds * 1e3
+        for work, outcome in zip(works, isolated.outcomes, strict=True):
             call: Call = work.call
-            call.add_time("queue", (batch.started_s - work.arrived_s - batch.held_s) * 1e3)
-            if batch.held_s:
-                call.add_time("batch", batch.held_s * 1e3)
-            call.add_time("execute", seconds * 1e3)
+            call.add_time("queue", (batch.started_s - work.arrived_s - held_s) * 1e3)
+            if held_s:
+                call.add_time("batch", held_s * 1e3)
+            call.add_time("execute", execute_ms)
             self._answer(work, outcome)
-        if len(self._queue):
+        if self._queue.rows:
             self._pump_soon()
         self._settle_idle()
 

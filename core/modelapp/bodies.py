@@ -41,6 +41,8 @@ def decode_json(body: bytes) -> Any:
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadRequest(_explain(body, error)) from None
     shallow = body.count(b"{") + body.count(b"[") <= MAX_DEPTH
+    if type(value) not in _NESTING:
+        return value
     keys = _count_some_keys(value) if shallow else _count_keys(value, 1)
     # Every key has its colon. More colons than keys: some stand in texts, were not counted, or a key came twice.
     if keys != body.count(b":"):
@@ -107,15 +109,14 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def _count_some_keys(value: Any) -> int:
-    """Keys of all objects but those in lists that begin with something plain: quick, and never too many."""
+    """Keys of all objects but those in inner lists that begin with something plain: quick, and never too many."""
     keys = 0
-    children: Any = ()
+    children: Any = value
     if type(value) is dict:
         keys, children = len(value), value.values()
-    elif type(value) is list and value and type(value[0]) in _NESTING:
-        children = value
     for child in children:
-        if type(child) in _NESTING:
+        kind = type(child)
+        if kind is dict or (kind is list and child and type(child[0]) in _NESTING):
             keys += _count_some_keys(child)
     return keys
 

@@ -10,7 +10,7 @@ from modelapp.app import Model
 from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory, RequestError
 from modelapp.padding import Padding
 from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
-from modelapp.tensors import InputCheck, check_outputs, finite_rows
+from modelapp.tensors import InputCheck, OutputCheck, finite_rows
 
 
 class Execution:
@@ -26,11 +26,9 @@ class Execution:
         self._model = model
         self._padding = Padding(self.signature, model.pad)
         self._check = InputCheck(self.signature)
-
-    @property
-    def max_rows(self) -> int:
+        self._check_outputs = OutputCheck(self.signature)
+        self.max_rows = model.max_batch_size if self.signature.batched else 1
         """The most rows a run may hold: what was declared, or 1 where the model cannot be batched."""
-        return self._model.max_batch_size if self.signature.batched else 1
 
     def check(self, rows: Rows) -> tuple[Rows, int, Hashable]:
         """The rows ready to run, their number, and the key of rows they may share a run with. Raises InvalidInput."""
@@ -58,8 +56,6 @@ class Execution:
 
     def join(self, parts: Sequence[Rows]) -> Rows:
         """The answers of `pieces`, one after the other."""
-        if len(parts) == 1:
-            return parts[0]
         if self.records:
             return [record for part in parts for record in cast("Records", part)]
         arrays = cast("Sequence[Arrays]", parts)
@@ -88,7 +84,7 @@ class Execution:
 
     def _run_arrays(self, parts: Sequence[Arrays], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
         outputs = cast("Arrays", self._infer(self._padding.stack(parts), run))
-        check_outputs(self.signature, outputs, rows)
+        self._check_outputs(outputs, rows)
         answers: list[Rows | Exception] = list(self._padding.cut(outputs, parts, sizes))
         if self._model.finite and (good := finite_rows(outputs)) is not None:
             row = 0

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 from modelapp import sources
 from modelapp.app import Model
@@ -123,11 +123,11 @@ class ServedModel:
             why = self.error.message if self.error else f'model "{self.name}" is {self.state}'
             raise NotReady(why, retry_after_s=1)
         rows, count, key = self._execution.check(rows)
-        parts = [(rows, count)]
-        if count > self._execution.max_rows:
-            parts = self._execution.pieces(rows, count)
-        answers: list[Any] = await self._batcher.submit(parts, key, call)
-        return self._execution.join(answers)
+        if count <= self._execution.max_rows:
+            answer: Rows = await self._batcher.submit(rows, count, key, call)
+            return answer
+        parts = self._execution.pieces(rows, count)
+        return self._execution.join(await self._batcher.submit_parts(parts, key, call))
 
     async def close(self) -> None:
         """Finish what is queued and give the memory back."""

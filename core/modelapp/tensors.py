@@ -128,19 +128,26 @@ def _check_rows(arrays: Mapping[str, NDArray[Any]]) -> None:
         raise InvalidInput("a request must hold at least one row", field=next(iter(rows)))
 
 
-def check_outputs(signature: Signature, arrays: Arrays, rows: int) -> None:
-    """Raise ModelFailed where the model's answer lacks an output, has another dtype, or not one row for each row in."""
-    for spec in signature.outputs:
-        array = arrays.get(spec.name)
-        if array is None:
-            raise ModelFailed(f'the model gave no output "{spec.name}"')
-        if array.dtype != spec.numpy_dtype:
-            raise ModelFailed(f'output "{spec.name}" should be {spec.dtype}, the model gave {array.dtype}')
-    if signature.batched:
-        for name, array in arrays.items():
-            got = len(array) if array.ndim else "a single value"
-            if got != rows:
-                raise ModelFailed(f'the model was given {rows} rows and answered {got} in "{name}"')
+class OutputCheck:
+    """Compares a model's answers with one signature."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._batched = signature.batched
+        self._dtypes = {spec.name: spec.numpy_dtype for spec in signature.outputs}
+
+    def __call__(self, arrays: Arrays, rows: int) -> None:
+        """Raise ModelFailed where an output is missing, has another dtype, or not one row for each row that went in."""
+        for name, dtype in self._dtypes.items():
+            array = arrays.get(name)
+            if array is None:
+                raise ModelFailed(f'the model gave no output "{name}"')
+            if array.dtype != dtype:
+                raise ModelFailed(f'output "{name}" should be {dtype}, the model gave {array.dtype}')
+        if self._batched:
+            for name, array in arrays.items():
+                got = array.shape[0] if array.ndim else "a single value"
+                if got != rows:
+                    raise ModelFailed(f'the model was given {rows} rows and answered {got} in "{name}"')
 
 
 def finite_rows(arrays: Arrays) -> NDArray[np.bool_] | None:

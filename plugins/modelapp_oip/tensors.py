@@ -28,6 +28,9 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
 #: The numpy kinds that the elements of a JSON list have, for each kind of datatype: a number is not a flag, "7" not 7.
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu", "O": "U"}
 
+_FEW = 16
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 
 def read_tensor(tensor: Any) -> tuple[str, NDArray[Any]]:
     """The name and array of one element of "inputs". Raises InvalidInput, which names it."""
@@ -93,17 +96,30 @@ def _large_integers(data: list[Any], guessed: NDArray[Any]) -> NDArray[Any]:
 
 
 def _cast(name: str, datatype: str, dtype: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
-    if dtype.kind in "iu" and array.size:
+    if dtype == array.dtype or not array.size:
+        return array.astype(dtype, copy=False)
+    if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
-    if dtype.kind != "f" or dtype == array.dtype:
+            raise _does_not_fit(name, datatype)
+        return array.astype(dtype)
+    if array.dtype.kind != "f":
+        return array.astype(dtype)
+    if array.size <= _FEW:
+        # Looking at a few numbers one by one costs a fifth of what numpy takes to set its error state.
+        few = array.ravel().tolist()
+        if min(few) < -_FLOAT32_MAX or max(few) > _FLOAT32_MAX:
+            raise _does_not_fit(name, datatype)
         return array.astype(dtype)
     try:
         with np.errstate(over="raise"):
             return array.astype(dtype)
     except FloatingPointError:
-        raise InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name) from None
+        raise _does_not_fit(name, datatype) from None
+
+
+def _does_not_fit(name: str, datatype: str) -> InvalidInput:
+    return InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
 
 
 def _kind(array: NDArray[Any]) -> str:
@@ -111,17 +127,15 @@ def _kind(array: NDArray[Any]) -> str:
     return words.get(array.dtype.kind, "mixed")
 
 
-def write_tensor(spec: TensorSpec | None, name: str, array: NDArray[Any]) -> dict[str, Any]:
-    """One element of "outputs". That its numbers are finite is for whoever encodes it to see."""
+def write_tensor(name: str, datatype: str, array: NDArray[Any]) -> dict[str, Any]:
+    """One element of "outputs"; half precision goes as FP32. That numbers are finite is for the encoder to see."""
     if array.dtype.kind == "O":
         data = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.ravel()]
     else:
         data = array.ravel().tolist()
-    datatype = spec.datatype if spec is not None else _datatype(array)
-    if datatype in ("FP16", "BF16"):
-        datatype = "FP32"
     return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": data}
 
 
-def _datatype(array: NDArray[Any]) -> str:
-    return next((word for word, dtype in NUMPY_DTYPES.items() if dtype == array.dtype), "FP32")
+def json_datatype(spec: TensorSpec) -> str:
+    """The datatype that the tensor has in JSON, which cannot carry half precision."""
+    return "FP32" if spec.datatype in ("FP16", "BF16") else spec.datatype

@@ -71,8 +71,7 @@ async def ask(batcher: Batcher, value: int, *, patience_s: float | None = None, 
     """One request of one row."""
     now_s = asyncio.get_running_loop().time()
     call = call or Call(now_s, deadline_s=None if patience_s is None else now_s + patience_s)
-    answers = await batcher.submit([(value, 1)], (), call)
-    return int(answers[0])
+    return int(await batcher.submit(value, 1, (), call))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -186,7 +185,7 @@ def test_request_that_can_never_fit_is_bad_input() -> None:
         batcher = Batcher("m", Doubler(), Limits(max_rows=1, max_queue_rows=2))
         call = Call(asyncio.get_running_loop().time())
         with pytest.raises(InvalidInput, match="can never fit"):
-            await batcher.submit([(1, 1)] * 3, (), call)
+            await batcher.submit_parts([(1, 1)] * 3, (), call)
         await batcher.close()
 
     on_loop(scenario)
@@ -328,7 +327,7 @@ def test_failing_pieces_leave_no_unseen_errors(caplog: pytest.LogCaptureFixture)
         batcher = Batcher("m", Doubler(slow_s=0.002), Limits(max_rows=1))
         call = Call(asyncio.get_running_loop().time())
         with pytest.raises(ModelFailed):
-            await batcher.submit([(1, 1), (-1, 1), (-2, 1), (3, 1)], (), call)
+            await batcher.submit_parts([(1, 1), (-1, 1), (-2, 1), (3, 1)], (), call)
         await batcher.close()
         gc.collect()
 

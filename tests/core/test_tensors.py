@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.signature import Signature, TensorSpec
-from modelapp.tensors import InputCheck, check_inputs, check_outputs, finite_rows
+from modelapp.tensors import InputCheck, OutputCheck, check_inputs, finite_rows
 
 PAIR = Signature(
     inputs=(TensorSpec("ids", "int64", ("batch", "length")), TensorSpec("mask", "int64", ("batch", "length"))),
@@ -100,7 +100,7 @@ def test_single_numbers_stay_single_numbers() -> None:
 def test_wrong_answers_are_errors(outputs: dict[str, np.ndarray], text: str) -> None:
     """A missing output, another dtype, too few or too many rows never leave as an answer."""
     with pytest.raises(ModelFailed, match=text):
-        check_outputs(PAIR, outputs, 2)
+        OutputCheck(PAIR)(outputs, 2)
 
 
 def test_finite_rows_point_at_the_bad_ones() -> None:

@@ -225,9 +225,8 @@ def test_every_failure_has_the_protocols_shape(method: str, path: str, body: obj
 def test_tensors_survive_the_wire(drawn: tuple[str, np.ndarray]) -> None:
     """What is written in JSON reads back as the same array, bit for bit."""
     word, array = drawn
-    spec = TensorSpec("a", {"FP32": "float32", "FP64": "float64"}.get(word, word.lower()), tuple(array.shape))
 
-    name, back = read_tensor(json.loads(json.dumps(write_tensor(spec, "a", array))))
+    name, back = read_tensor(json.loads(json.dumps(write_tensor("a", word, array))))
 
     assert name == "a"
     assert back.dtype == array.dtype
