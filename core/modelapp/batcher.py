@@ -234,11 +234,11 @@ class Batcher:
             self._pacing.learn(rows, len(works), seconds, batch.run.infer_s)
         execute_ms = seconds * 1e3
         for work, outcome in zip(works, isolated.outcomes, strict=True):
-            call: Call = work.call
-            call.add_time("queue", (batch.started_s - work.arrived_s - held_s) * 1e3)
+            times = work.call.timings_ms
+            times["queue"] = times.get("queue", 0.0) + (batch.started_s - work.arrived_s - held_s) * 1e3
             if held_s:
-                call.add_time("batch", held_s * 1e3)
-            call.add_time("execute", execute_ms)
+                times["batch"] = times.get("batch", 0.0) + held_s * 1e3
+            times["execute"] = times.get("execute", 0.0) + execute_ms
             self._answer(work, outcome)
         if self._queue.rows:
             self._pump_soon()

@@ -3,6 +3,7 @@
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from modelapp.errors import Cancelled, DeadlineExceeded
@@ -14,6 +15,7 @@ CONTROL_HEADER = "x-modelapp-control"
 """Carries the replica's control token; only with it may a caller force an arm or look at a step."""
 
 
+_NO_HEADERS: Mapping[str, str] = {}
 _PROCESS = secrets.token_hex(4)
 _COUNT = itertools.count()
 
@@ -26,21 +28,13 @@ def new_id() -> str:
 class Call:
     """What every layer below the edge knows about one request. Times are seconds of `time.monotonic`."""
 
-    __slots__ = (
-        "_disconnect",
-        "_on_cancel",
-        "_watcher",
-        "arm",
-        "arrived_s",
-        "deadline_s",
-        "gone",
-        "headers",
-        "id",
-        "probe",
-        "steps",
-        "timings_ms",
-        "trusted",
-    )
+    # Defaults stand on the class: most requests never set them, and a request is made for every one.
+    arm: str = ""
+    probe: str = ""
+    trusted: bool = False
+    gone: bool = False
+    _watcher: "asyncio.Task[None] | None" = None
+    _on_cancel: "tuple[Callable[[], None], ...]" = ()
 
     def __init__(
         self,
@@ -48,22 +42,20 @@ class Call:
         *,
         deadline_s: float | None = None,
         id: str = "",
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
         disconnect: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.id = id or new_id()
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
-        self.headers: Mapping[str, str] = headers or {}
+        self.headers = headers
         self.timings_ms: dict[str, float] = {}
-        self.arm = ""
-        self.probe = ""
-        self.steps: dict[str, object] = {}
-        self.trusted = False
-        self.gone = False
         self._disconnect = disconnect
-        self._on_cancel: list[Callable[[], None]] = []
-        self._watcher: asyncio.Task[None] | None = None
+
+    @cached_property
+    def steps(self) -> dict[str, object]:
+        """Results of steps, kept where `probe` asks to look at one."""
+        return {}
 
     def add_time(self, what: str, ms: float) -> None:
         """Add to a `Server-Timing` entry: queue, batch, execute and the like."""
@@ -81,7 +73,7 @@ class Call:
 
         Watching costs a task and 50 microseconds, so only work that waits or runs off the loop asks for it.
         """
-        self._on_cancel.append(on_cancel)
+        self._on_cancel += (on_cancel,)
         if self._watcher is None and self._disconnect is not None:
             import asyncio  # takes 20 ms, which the command line, that reads this module too, need not spend
 
@@ -89,8 +81,7 @@ class Call:
 
     def unwatch(self, on_cancel: Callable[[], None]) -> None:
         """Forget an `on_cancel` whose work has ended."""
-        if on_cancel in self._on_cancel:
-            self._on_cancel.remove(on_cancel)
+        self._on_cancel = tuple([kept for kept in self._on_cancel if kept is not on_cancel])
 
     async def _wait_for_disconnect(self, disconnect: Callable[[], Awaitable[None]]) -> None:
         await disconnect()
@@ -99,7 +90,7 @@ class Call:
     def cancel(self) -> None:
         """The client is gone: tell everyone who works for it."""
         self.gone = True
-        callbacks, self._on_cancel = self._on_cancel, []
+        callbacks, self._on_cancel = self._on_cancel, ()
         for callback in callbacks:
             callback()
 

@@ -21,6 +21,10 @@ class Padding:
 
     def __init__(self, signature: Signature, pad: Mapping[str, Pad]) -> None:
         self._pad = {spec.name: pad[spec.name] for spec in signature.inputs if spec.name in pad}
+        # Checked requests to such a model cannot differ but in their number of rows.
+        self._same = all(
+            not spec.optional and all(isinstance(dim, int) for dim in spec.shape[1:]) for spec in signature.inputs
+        )
         self._follows = {
             spec.name: [
                 (axis, name, from_axis)
@@ -33,11 +37,8 @@ class Padding:
 
     def key(self, arrays: Arrays) -> Hashable:
         """Requests with equal keys may share a batch: the same inputs, and equal sizes where nothing is padded."""
-        if not self._pad:
-            if len(arrays) == 1:
-                ((name, array),) = arrays.items()
-                return name, array.shape[1:]
-            return tuple([(name, array.shape[1:]) for name, array in arrays.items()])
+        if self._same:
+            return ()
         return tuple([(name, array.ndim if name in self._pad else array.shape[1:]) for name, array in arrays.items()])
 
     def stack(self, parts: Sequence[Arrays]) -> Arrays:
