@@ -41,11 +41,18 @@ class System:
     encoder: Settings = Settings()
     own: bool = False
     """It runs from this checkout and its environment."""
+    home: str = ""
+    """The peer whose environment it shares, where not one of its own."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its environment."""
+        return PEERS / (self.home or self.name)
 
     @property
     def python(self) -> Path:
         """The interpreter it runs on."""
-        return Path(sys.executable) if self.own else PEERS / self.name / "bin" / "python"
+        return Path(sys.executable) if self.own else self.folder / "bin" / "python"
 
     def settings(self, case: Case) -> Settings:
         """Its settings for a case."""
@@ -98,12 +105,12 @@ class System:
         if self.own:
             return
         wanted = "\n".join(self.requirements)
-        stamp = PEERS / self.name / "requirements.txt"
+        stamp = self.folder / "requirements.txt"
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        print(f"installing {self.name} into {PEERS / self.name} ...", flush=True)
-        shutil.rmtree(PEERS / self.name, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", PEERS / self.name], check=True)
+        print(f"installing {self.name} into {self.folder} ...", flush=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)
         subprocess.run(
             [
                 self.python,
@@ -183,6 +190,14 @@ MOSEC = System(
     tiny=BATCHED,
     encoder=BATCHED,
 )
+MOSEC_OIP = attrs.evolve(
+    MOSEC,
+    name="mosec, OIP JSON",
+    wire="oip",
+    home="mosec",
+    tiny=attrs.evolve(BATCHED, extra={"BENCH_WIRE": "oip"}),
+    encoder=attrs.evolve(BATCHED, extra={"BENCH_WIRE": "oip"}),
+)
 LITSERVE = System(
     "litserve",
     ("litserve==0.2.19", "fastapi==0.165.0", "uvicorn==0.54.0", *ONNX),
@@ -209,4 +224,4 @@ BENTOML = System(
     tiny=BATCHED,
     encoder=BATCHED,
 )
-ALL = {system.name: system for system in (FLOOR, OURS, MOSEC, LITSERVE, MLSERVER, BENTOML)}
+ALL = {system.name: system for system in (FLOOR, OURS, MOSEC, MOSEC_OIP, LITSERVE, MLSERVER, BENTOML)}

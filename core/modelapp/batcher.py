@@ -71,8 +71,7 @@ class Batcher:
         self._wake: asyncio.TimerHandle | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._drained: asyncio.Future[None] | None = None
         self.extra_runs = 0
         self.runs = 0
         self.rows_run = 0
@@ -121,7 +120,6 @@ class Batcher:
             )
         first = works[0]
         self._queue.offer(works, first.arrived_s)
-        self._idle.clear()
         if first.deadline_s is not None and (self._sweep is None or self._sweep.when() > first.deadline_s):
             self._arm_sweep(first.deadline_s)
         self._pump_soon()
@@ -298,13 +296,15 @@ class Batcher:
             self._arm_sweep(next_s)
 
     def _settle_idle(self) -> None:
-        if not self._batches and not self._queue.rows:
-            self._idle.set()
+        if self._drained is not None and not self._batches and not self._queue.rows and not self._drained.done():
+            self._drained.set_result(None)
 
     async def close(self) -> None:
         """Take no more, finish what is queued, then free the threads."""
         self._closed = True
-        await self._idle.wait()
+        self._drained = self._loop.create_future()
+        self._settle_idle()
+        await self._drained
         for timer in (self._wake, self._sweep):
             if timer is not None:
                 timer.cancel()

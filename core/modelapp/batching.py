@@ -80,8 +80,13 @@ class BatchQueue:
             work.order = self._count
             self._count += 1
             work.queued = True
-            self._lanes.setdefault(work.key, deque()).append(work)
-            self._arrivals.add(now_s)
+            lane = self._lanes.get(work.key)
+            if lane is None:
+                lane = self._lanes[work.key] = deque()
+            lane.append(work)
+        if self.limits.max_wait_s:
+            for _ in works:
+                self._arrivals.add(now_s)
         self.rows += rows
 
     def remove(self, work: Work) -> bool:

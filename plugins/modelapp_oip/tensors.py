@@ -28,8 +28,6 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
 #: The numpy kinds that the elements of a JSON list have, for each kind of datatype: a number is not a flag, "7" not 7.
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu", "O": "U"}
 
-_FEW = 64
-_NUMBERS = frozenset({int, float})
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -67,6 +65,18 @@ def _bad_shape(name: str) -> InvalidInput:
     return InvalidInput(f'input "{name}" must have a "shape" of whole numbers', field=name)
 
 
+def float32_array(shape: list[int], data: list[float]) -> NDArray[Any] | None:
+    """The array of flat numbers; None where they do not fit the shape or the type."""
+    count = 1
+    for dim in shape:
+        if dim < 0:
+            return None
+        count *= dim
+    if count != len(data) or not data or min(data) < -_FLOAT32_MAX or max(data) > _FLOAT32_MAX:
+        return None
+    return np.array(data, dtype=np.float32).reshape(shape)
+
+
 def _bad_datatype(name: str, datatype: object) -> str:
     if datatype in ("FP16", "BF16"):
         return f'input "{name}" is {datatype}, which has no JSON form; send FP32'
@@ -74,11 +84,6 @@ def _bad_datatype(name: str, datatype: object) -> str:
 
 
 def _to_array(name: str, datatype: str, dtype: np.dtype[Any], data: list[Any]) -> NDArray[Any]:
-    if dtype == np.float32 and len(data) <= _FEW and _NUMBERS.issuperset(map(type, data)):
-        # The commonest small input. Looking at a few numbers one by one costs less than asking numpy the same.
-        if data and (min(data) < -_FLOAT32_MAX or max(data) > _FLOAT32_MAX):
-            raise _does_not_fit(name, datatype)
-        return np.array(data, dtype=dtype)
     try:
         array = np.asarray(data)
     except (ValueError, OverflowError) as error:
