@@ -30,7 +30,8 @@ class Overdue:
     def remove(self, task: asyncio.Task[Any]) -> None:
         """The task has ended in time, or has answered."""
         self._due.pop(task, None)
-        self._expired.discard(task)
+        if self._expired:
+            self._expired.discard(task)
 
     def expired(self, task: asyncio.Task[Any]) -> bool:
         """Whether the task was cancelled here."""
