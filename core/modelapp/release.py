@@ -1,7 +1,8 @@
 """The name of a release: a digest of everything that decides what an app answers.
 
-That is app.toml as resolved (without tests and comments), the code beside it, the model files, and the environment:
-Python, modelapp and every other distribution that is installed. The same app has the same name in two places.
+That is app.toml as resolved (without tests, comments and the address to listen on), the code beside it, the model
+files, and the environment: Python, modelapp and every other distribution that is installed. The same app has the same
+name in two places.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ from modelapp.fieldtype import FieldType
 
 DIGITS = 16
 _ABSENT = "absent"
+_WHERE_IT_LISTENS = ("host", "port")
+"""Keys of [server] that decide where an answer is had, not what it is."""
 
 
 def release_id(app: App, *, digests: Digests | None = None) -> str:
@@ -44,7 +47,10 @@ def release_id(app: App, *, digests: Digests | None = None) -> str:
 
 def canonical(app: App) -> dict[str, Any]:
     """The app as plain values: no tests, no place on this machine, defaults spelled out."""
-    return {name: _plain(getattr(app, name), app.root) for name in ("app", "models", "endpoints", "server")}
+    tables = {name: _plain(getattr(app, name), app.root) for name in ("app", "models", "endpoints", "server")}
+    for key in _WHERE_IT_LISTENS:
+        del tables["server"][key]
+    return tables
 
 
 def _plain(value: Any, root: Path) -> Any:

@@ -411,6 +411,9 @@ def test_run_serves_and_says_how_to_call(shop: Path, served: Callable[..., tuple
     command, url = served()
     lines = command.stdout.splitlines()
     assert lines[0].startswith("app shop")
+    assert [line for line in lines if line.startswith("serving")] == [
+        f"serving {url}   every route: {url}/openapi.json"
+    ]
     assert [line for line in lines if line.startswith("POST")] == [f"POST {url}/total", f"POST {url}/measure"]
     curl = next(line for line in lines if line.startswith("try: ")).removeprefix("try: ")
     told = subprocess.run(["/bin/sh", "-c", curl], capture_output=True, text=True, cwd=shop, check=True)

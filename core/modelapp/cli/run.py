@@ -99,6 +99,7 @@ class _Screen:
         self._was_ready = True
         if self._console.json:
             self._console.document(self._document(event))
+        self._console.result(f"serving {foreground.url}   every route: {foreground.url}/openapi.json")
         for endpoint in self._app.endpoints.values():
             self._console.result(f"POST {foreground.url}{endpoint.route}")
         if command := example(self._app, foreground.url):
