@@ -1,16 +1,22 @@
 """Plain TOML values into Python types, strictly: "7" is not 7, true is not 1, and nothing is coerced."""
 
 import math
+from collections import abc
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
-
-import cattrs
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from modelapp import fieldtype
 from modelapp.fieldtype import FieldType
 from modelapp.suggestions import closest, number_for
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+_Reader: TypeAlias = Callable[[Any, Any], Any]
+"""Takes a value and the wanted type. Raises Refused."""
 
 #: What people call our type words in other languages.
 _OTHER_WORDS = {
@@ -48,7 +54,7 @@ class Refused(ValueError):
 def structure(value: Any, wanted: Any, key: str) -> Any:
     """`value` as `wanted`, a type that is no table. Raises Refused; `key` names the value and holds its unit."""
     try:
-        return _converter().structure(value, wanted)
+        return _read(value, wanted)
     except Refused as refused:
         if refused.fix is None and refused.code == "MA020":
             refused.fix = remedy(value, wanted, key)
@@ -74,17 +80,29 @@ def describe(value: Any) -> str:
     return f"this is {words.get(type(value), 'a date or time')}"
 
 
+def _read(value: Any, wanted: Any) -> Any:
+    reader = _reader(wanted)
+    return _converter().structure(value, wanted) if reader is None else reader(value, wanted)
+
+
+def _reader(wanted: Any) -> _Reader | None:
+    """The reader of a plain type; None for the types of plugins' own options, which are left to cattrs."""
+    if get_origin(wanted) is Literal:
+        return _choice
+    if _is_union(wanted):
+        return _first_that_fits
+    return _items if (get_origin(wanted) or wanted) in _COLLECTIONS else _READERS.get(wanted)
+
+
 @cache
-def _converter() -> cattrs.Converter:
+def _converter() -> "Converter":
+    import cattrs  # 20 ms, spent only where an option is of a type that is not plain
+
     # One plain exception a value: whoever walks the tables adds the place and collects.
     converter = cattrs.Converter(detailed_validation=False, forbid_extra_keys=True)
-    for wanted in (int, bool, str):
-        converter.register_structure_hook(wanted, _exactly)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(Path, lambda value, _: Path(_exactly(value, str)))
-    converter.register_structure_hook(FieldType, _field_type)
-    converter.register_structure_hook_func(_is_literal, _choice)
-    converter.register_structure_hook_func(_is_union, _first_that_fits)
+    for wanted, reader in _READERS.items():
+        converter.register_structure_hook(wanted, reader)
+    converter.register_structure_hook_func(lambda wanted: _reader(wanted) is not None, _read)
     return converter
 
 
@@ -111,16 +129,11 @@ def _first_that_fits(value: Any, wanted: Any) -> Any:
     parts = sorted(get_args(wanted), key=lambda part: part is not type(value))
     for part in parts:
         try:
-            return _converter().structure(value, part)
+            return _read(value, part)
         except Refused:
             continue
     names = [_WANTED.get(part) or str(getattr(part, "__name__", part)) for part in get_args(wanted)]
     raise Refused("MA020", f"must be {' or '.join(names)}", describe(value))
-
-
-def _is_literal(wanted: Any) -> bool:
-    origin: Any = get_origin(wanted)
-    return origin is Literal
 
 
 def _choice(value: Any, wanted: Any) -> Any:
@@ -144,6 +157,39 @@ def _field_type(value: Any, _: type) -> FieldType:
         fix = text.replace(word, near) if near else None
         notes = (f"the types: {', '.join((*fieldtype.WORDS, 'list[...]'))}",)
         raise Refused("MA023", f'has the unknown type "{word}"', "no type is called so", fix, notes) from error
+
+
+def _items(value: Any, wanted: Any) -> Any:
+    """A list of TOML as a list, tuple or set; a text is none, though Python would take its characters for items."""
+    if not isinstance(value, list):
+        raise Refused("MA020", "must be a list", describe(value), None if isinstance(value, dict) else [value])
+    make, parts = _COLLECTIONS[get_origin(wanted) or wanted], get_args(wanted)
+    if not parts:
+        return make(value)
+    if make is not tuple or parts[-1] is Ellipsis:
+        return make(_read(item, parts[0]) for item in value)
+    if len(value) != len(parts):
+        raise Refused("MA020", f"must be a list of {len(parts)}", f"this has {len(value)}")
+    return make(_read(item, part) for item, part in zip(value, parts, strict=True))
+
+
+_READERS: Mapping[Any, _Reader] = {
+    int: _exactly,
+    bool: _exactly,
+    str: _exactly,
+    float: _number,
+    Path: lambda value, _: Path(_exactly(value, str)),
+    FieldType: _field_type,
+    Any: lambda value, _: value,
+}
+_COLLECTIONS: Mapping[Any, Callable[..., Any]] = {
+    list: list,
+    abc.Sequence: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    abc.Set: frozenset,
+}
 
 
 def remedy(value: Any, wanted: Any, key: str) -> Any:

@@ -1,6 +1,7 @@
 """Values are taken as they are or refused: nothing is coerced."""
 
 import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +69,28 @@ def test_a_refusal_says_what_was_wanted_and_what_would_do(
     with pytest.raises(Refused) as caught:
         structure(value, wanted, "key")
     assert (caught.value.message, caught.value.label, caught.value.fix) == (message, label, fix)
+
+
+@pytest.mark.parametrize("value", ["ab", 7, True, {"a": 1}])
+@pytest.mark.parametrize(
+    "wanted", [list, list[str], tuple[str, ...], tuple[str, str], set[str], frozenset[str], Sequence[str]]
+)
+def test_only_a_list_is_a_list(value: Any, wanted: Any) -> None:
+    """Python would walk through the characters of a text; here it is one value."""
+    with pytest.raises(Refused, match="must be a list"):
+        structure(value, wanted, "key")
+
+
+def test_a_list_becomes_the_wanted_collection() -> None:
+    """The items are as strict as single values, at any depth; a tuple of fixed length has that length."""
+    assert structure([1, 2], set[int], "key") == {1, 2}
+    assert structure([["a"], []], tuple[list[str], ...], "key") == (["a"], [])
+    assert structure(["a"], list[str] | str, "key") == ["a"]
+    assert structure("a", list[str] | str, "key") == "a"
+    assert structure([1, "a"], tuple[int, str], "key") == (1, "a")
+    for value, wanted in (([1], list[str]), (["ab"], set[tuple[str, ...]]), ([1], tuple[int, str])):
+        with pytest.raises(Refused):
+            structure(value, wanted, "key")
 
 
 def test_types_of_app_toml_and_of_plugins_are_read() -> None:
