@@ -58,7 +58,7 @@ def _parse(number: int, line: str) -> Case | str:
 
 def _problem(path: Path, line: int, message: str, source: str) -> Problem:
     return Problem(
-        code="MA056",
+        code="MA059",
         message=message,
         file=path,
         line=line,
