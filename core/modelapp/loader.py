@@ -11,7 +11,7 @@ from modelapp import references, syntax
 from modelapp.app import App
 from modelapp.document import Document, Sources
 from modelapp.errors import AppFileError, UsageError
-from modelapp.problems import Problem, in_order
+from modelapp.problems import OVERRIDE, Problem, in_order
 from modelapp.runtime import RuntimeSpec
 from modelapp.spans import Spans, index
 from modelapp.tables import BROKEN, Reader
@@ -104,7 +104,7 @@ def _override(text: str) -> tuple[Document, dict[str, Any]]:
         raise UsageError(f"--set {text} sets nothing", help="write --set KEY=VALUE, e.g. --set server.port=8001")
     if "tests" in values:
         raise UsageError(f"--set {text}: tests cannot be overridden", help="change them in app.toml")
-    return Document(Path("--set"), text, spans), values
+    return Document(OVERRIDE, text, spans), values
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import attrs
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+OVERRIDE = Path("--set")
+"""Stands for the file of a problem that is in an override of the command line."""
 _WINDOW = 160
 """The longest source line that is shown whole, in characters."""
 
@@ -92,12 +94,22 @@ class Problem:
 
     def annotation(self) -> str:
         """The problem as a GitHub workflow command, which marks the line in a pull request."""
-        text = "\n".join(part for part in (self.message, self.help and f"help: {self.help}", self.command) if part)
-        place = f"file={_property(shown(self.file))}"
-        if self.line:
-            end = self.column + max(self.length, 1)
-            place += f",line={self.line},col={self.column},endColumn={end}"
-        return f"::error {place},title={_property(self.code)}::{_escaped(text)}"
+        where = f"{self.file} {self.source}: " if self.file == OVERRIDE else ""
+        text = "\n".join(
+            part for part in (where + self.message, self.help and f"help: {self.help}", self.command) if part
+        )
+        place: dict[str, object] = {} if where else {"file": shown(self.file)}
+        if self.line and not where:
+            place |= {"line": self.line, "col": self.column, "endColumn": self.column + max(self.length, 1)}
+        return github_error(text, **place, title=self.code)
+
+
+def github_error(text: str, **properties: object) -> str:
+    """A workflow command that makes GitHub show an error: a text, and where it belongs."""
+    words = [
+        f"{name}={_escaped(str(value)).replace(':', '%3A').replace(',', '%2C')}" for name, value in properties.items()
+    ]
+    return f"::error {','.join(words)}::{_escaped(text)}"
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
@@ -140,7 +152,3 @@ def _columns(char: str) -> int:
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from modelapp.problems import Edit, Problem, Related, in_order, shown
+from modelapp.problems import OVERRIDE, Edit, Problem, Related, in_order, shown
 
 
 def _problem(**more: Any) -> Problem:
@@ -103,6 +103,12 @@ def test_the_github_form_escapes_what_would_end_it() -> None:
     assert "\n" not in told
     assert told.startswith("::error file=a%2Cb%3Ac.toml,line=7,col=1,endColumn=14,title=MA010::")
     assert told.endswith("::50%25 is%0Awrong%0Ahelp: write 1")
+
+
+def test_a_problem_of_an_override_marks_no_file() -> None:
+    """GitHub could not show it in any; the option itself is told instead."""
+    problem = _problem(message="too large", file=OVERRIDE, line=1, column=1, source="server.port=1", help="")
+    assert problem.annotation() == "::error title=MA010::--set server.port=1: too large"
 
 
 def test_problems_are_sorted_by_place() -> None:

@@ -1,6 +1,7 @@
 """How outcomes of tests are shown: as lines, as JSON, and as annotations in GitHub's logs."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from modelapp.app import App
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened
 from modelapp.payload import curl
-from modelapp.problems import shown
+from modelapp.problems import github_error, shown
 from modelapp.verdicts import Outcome, count, overall, summary
 
 _MOST_MISMATCHES = 5
@@ -60,8 +61,6 @@ class Reporter:
 
     def again(self, outcome: Outcome) -> str:
         """The command that runs this test alone."""
-        import shlex
-
         return f"{self._prefix} test {shlex.quote(outcome.test.name)}"
 
     def curl(self, outcome: Outcome) -> str:
@@ -112,9 +111,9 @@ def annotate(app: App, outcomes: Sequence[Outcome], console: Console) -> None:
         return
     for outcome in outcomes:
         if outcome.verdict != "pass":
-            title = _property(f"{outcome.verdict.upper()} {outcome.test.name}")
-            place = f"file={_property(shown(app.path))},line={outcome.line},title={title}"
-            console.error(f"::error {place}::{_data(explanation(outcome))}")
+            title = f"{outcome.verdict.upper()} {outcome.test.name}"
+            place = {"file": shown(app.path), "line": outcome.line, "title": title}
+            console.error(github_error(explanation(outcome), **place))
     if summary_file := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(summary_file).open("a", encoding="utf-8") as file:
@@ -140,11 +139,3 @@ def _markdown(app: App, outcomes: Sequence[Outcome]) -> str:
 def _cell(text: str) -> str:
     text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
     return text if len(text) <= _MOST_CELL_CHARS else text[:_MOST_CELL_CHARS] + "..."
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
