@@ -7,11 +7,13 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from importlib import metadata
+from typing import TypeVar
 
 import attrs
 
 from modelapp.errors import PluginError
-from modelapp.inventory import contained
+
+Result = TypeVar("Result")
 
 GROUP = "modelapp"
 """The entry-point group that plugins register in."""
@@ -96,6 +98,17 @@ def is_disabled(origin: Origin, disabled: Collection[str]) -> bool:
     return origin.name in disabled or (origin.distribution != "" and origin.distribution in disabled)
 
 
+def contained(call: Callable[[], Result]) -> Result:
+    """Call foreign code; what would pass every handler, SystemExit above all, comes out as RuntimeError."""
+    try:
+        return call()
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        what = "it tried to end the process: " if isinstance(error, SystemExit) else ""
+        raise RuntimeError(f"{what}{type(error).__name__}: {error}") from error
+
+
 def cause_of(error: BaseException) -> str:
     """An exception in one line, with the place in the plugin's own code where it was raised."""
     origin = error.__cause__
@@ -106,9 +119,6 @@ def cause_of(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and frame.filename not in _OWN and "importlib" not in frame.filename
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__ and "importlib" not in frame.filename
     ]
     return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
-
-
-_OWN = frozenset({__file__, contained.__code__.co_filename})

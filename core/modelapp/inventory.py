@@ -2,15 +2,12 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
-from typing import TypeVar
 
 import attrs
 
+from modelapp.discovery import contained
 from modelapp.runtime import Availability, RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
-
-Result = TypeVar("Result")
 
 SCRIPTED = "scripted"
 """The capability word of runtimes and schedulers that imitate one; they cover no real one."""
@@ -55,17 +52,6 @@ def probe(spec: RuntimeSpec | SchedulerSpec) -> Availability:
     if not isinstance(found, Availability):
         return Availability(ok=False, missing=f"its probe answered {found!r:.60}, not an Availability", devices=())
     return found
-
-
-def contained(call: Callable[[], Result]) -> Result:
-    """Call foreign code; what would pass every handler, SystemExit above all, comes out as RuntimeError."""
-    try:
-        return call()
-    except (Exception, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        what = "it tried to end the process: " if isinstance(error, SystemExit) else ""
-        raise RuntimeError(f"{what}{type(error).__name__}: {error}") from error
 
 
 def part_of(spec: RuntimeSpec | SchedulerSpec) -> Part:

@@ -1,15 +1,15 @@
 """The runtimes, or the schedulers, that plugins bring: by name, with the clashes and the ones that were lost."""
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
-from importlib import metadata
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from modelapp.discovery import DISABLE, BrokenPlugin, Origin
 from modelapp.errors import PluginError
+from modelapp.extras import not_installed
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
+from modelapp.suggestions import closest
 
 Spec = TypeVar("Spec", RuntimeSpec, SchedulerSpec)
 
@@ -68,11 +68,10 @@ class Parts(Generic[Spec]):
         return PluginError(message, plugin="", help=self._hint(name))
 
     def _hint(self, name: str) -> str:
-        near = get_close_matches(name, self.specs, n=1)
-        if near:
-            return f'did you mean "{near[0]}"?'
-        if name in _extras():
-            return f"pip install 'modelapp[{name}]'"
+        if near := closest(name, self.specs):
+            return f'did you mean "{near}"?'
+        if extra := not_installed(name):
+            return extra.command
         return f"install the plugin that brings this {self.kind}; `modelapp plugins` lists what is installed"
 
 
@@ -80,10 +79,3 @@ def clash(what: str, first: Origin, second: Origin) -> PluginError:
     """The error for two plugins that want the same thing; it names both."""
     loser = second.name if first.name != second.name else second.distribution
     return second.error(f"{first} and {second} both bring {what}", help=f"leave one of them out: {DISABLE}={loser}")
-
-
-def _extras() -> list[str]:
-    try:
-        return metadata.metadata("modelapp").get_all("Provides-Extra") or []
-    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        return []

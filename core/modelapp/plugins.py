@@ -6,18 +6,20 @@ import sys
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from modelapp import discovery, hookcheck, hookspecs, speccheck
-from modelapp.discovery import BrokenPlugin, Origin
-from modelapp.inventory import PluginRecord, contained, part_of
+from modelapp.discovery import BrokenPlugin, Origin, contained
 from modelapp.parts import Parts, clash
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
 from modelapp.service import Service
+
+if TYPE_CHECKING:
+    from modelapp.inventory import PluginRecord
 
 Record = TypeVar("Record")
 
@@ -125,7 +127,7 @@ class Plugins:
         """Tell every plugin that `service` drains; one that fails is warned about and stops no other."""
         self._notify("modelapp_stopping", service)
 
-    def inventory(self) -> list[PluginRecord]:
+    def inventory(self) -> "list[PluginRecord]":
         """Every installed plugin with what it brings, probed now; sorted by name."""
         records = [self._record(origin) for origin in (*self._origins, *self._disabled)]
         return sorted(records, key=lambda record: (record.name, record.distribution))
@@ -200,7 +202,9 @@ class Plugins:
             hint = f'; did you mean "{near[0]}"?' if near else ""
             self._tell(f'{discovery.DISABLE} names "{name}", and no plugin is called that{hint}')
 
-    def _record(self, origin: Origin) -> PluginRecord:
+    def _record(self, origin: Origin) -> "PluginRecord":
+        from modelapp.inventory import PluginRecord, part_of
+
         plugin = self._manager.get_plugin(origin.key)
         parts: tuple[RuntimeSpec | SchedulerSpec, ...] = (*self._runtimes.of(origin), *self._schedulers.of(origin))
         broken = self._broken.get(origin.key)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelapp.discovery import Origin, cause_of, disabled_names, is_disabled, origins
-from modelapp.inventory import contained
+from modelapp.discovery import Origin, cause_of, contained, disabled_names, is_disabled, origins
 
 
 def origin(name="acme", distribution="modelapp-acme"):
