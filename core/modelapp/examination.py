@@ -12,7 +12,7 @@ from modelapp.app import App
 from modelapp.document import At, Sources, key_name
 from modelapp.errors import HandlerError
 from modelapp.handlers import Definition
-from modelapp.problems import Edit, Problem
+from modelapp.problems import Problem
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, toml, toml_key
 
@@ -81,10 +81,6 @@ class Examination:
         text = toml(value)
         advice = f"write {key_name(path)} = {text}" if isinstance(path[-1], str) else f"write {text}"
         self.add(code, message, path, label, advice, edit=self.sources.replace(path, text), **more)
-
-    def insert(self, table: KeyPath, line: str) -> Edit | None:
-        """The edit that adds a key to a table."""
-        return self.sources.insert(table, line)
 
     def is_path(self, text: str, path: KeyPath) -> bool:
         """Whether a text is a path in the app's folder, with forward slashes; notes a problem where it is not."""

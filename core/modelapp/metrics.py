@@ -12,8 +12,6 @@ import attrs
 
 from modelapp.matchers import MISSING, is_number, show
 
-NAMES = ("accuracy", "exact_match", "precision", "recall", "f1", "mae", "rmse")
-
 
 class Undefined(Exception):
     """There is no score; the text says why."""

@@ -9,7 +9,7 @@ from modelapp.app import AppTest, Endpoint, Field
 from modelapp.document import At
 from modelapp.examination import Examination
 from modelapp.fieldtype import MEDIA
-from modelapp.metrics import NAMES
+from modelapp.metrics import METRICS
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest
 
@@ -77,8 +77,11 @@ def _content(exam: Examination, test: AppTest, raw: dict[str, Any], path: KeyPat
 
 def _metric(exam: Examination, test: AppTest, path: KeyPath) -> None:
     if test.cases and not test.metric:
-        edit = exam.insert(path, 'metric = "accuracy"')
-        message, notes = f'test "{test.name}" does not say how its cases are scored', (f"metrics: {', '.join(NAMES)}",)
+        edit = exam.sources.insert(path, 'metric = "accuracy"')
+        message, notes = (
+            f'test "{test.name}" does not say how its cases are scored',
+            (f"metrics: {', '.join(METRICS)}",),
+        )
         exam.add(
             "MA054", message, path, "metric is missing", 'add metric = "accuracy"', at="header", notes=notes, edit=edit
         )
@@ -90,10 +93,10 @@ def _metric(exam: Examination, test: AppTest, path: KeyPath) -> None:
             return
     if ":" in test.metric:
         exam.handler(test.metric, (*path, "metric"), count=2, what="the expected values, the answered values")
-    elif test.metric and test.metric not in NAMES:
-        notes = (f'metrics: {", ".join(NAMES)}, or "handlers.py:function"',)
+    elif test.metric and test.metric not in METRICS:
+        notes = (f'metrics: {", ".join(METRICS)}, or "handlers.py:function"',)
         message = f'no metric is called "{test.metric}"'
-        exam.unknown("MA054", message, (*path, "metric"), "unknown metric", test.metric, NAMES, notes=notes)
+        exam.unknown("MA054", message, (*path, "metric"), "unknown metric", test.metric, METRICS, notes=notes)
 
 
 def _endpoint(exam: Examination, test: AppTest, path: KeyPath) -> Endpoint | None:
@@ -106,7 +109,7 @@ def _endpoint(exam: Examination, test: AppTest, path: KeyPath) -> Endpoint | Non
     if not test.endpoint and len(names) != 1 and exam.is_sound((*path, "endpoint")):
         message = f'test "{test.name}" does not say which endpoint it calls'
         line = f'endpoint = "{names[0] if names else "..."}"'
-        edit = exam.insert(path, line) if names else None
+        edit = exam.sources.insert(path, line) if names else None
         notes = (f"endpoints: {', '.join(names) or 'none'}",)
         exam.add("MA052", message, path, "endpoint is missing", f"add {line}", at="header", notes=notes, edit=edit)
         return None

@@ -44,12 +44,12 @@ def _route(exam: Examination, endpoint: Endpoint, path: KeyPath, routes: dict[st
         exam.replace("MA047", f'"{route}" cannot be a path', place, label, plain, at=at)
     elif taken := next((one for one in RESERVED_PATHS if route == one or route.startswith(f"{one}/")), None):
         advice = f"choose another path, e.g. /api{route}"
-        edit = exam.sources.replace(place, toml(f"/api{route}")) or exam.insert(path, f'path = "/api{route}"')
+        edit = exam.sources.replace(place, toml(f"/api{route}")) or exam.sources.insert(path, f'path = "/api{route}"')
         exam.add("MA047", f"{taken} is taken", place, "modelapp answers there itself", advice, at=at, edit=edit)
     elif route in routes:
         other = routes[route]
         fresh = f"/{endpoint.name}" if f"/{endpoint.name}" not in routes else f"{route}-2"
-        edit = exam.sources.replace(place, toml(fresh)) or exam.insert(path, f"path = {toml(fresh)}")
+        edit = exam.sources.replace(place, toml(fresh)) or exam.sources.insert(path, f"path = {toml(fresh)}")
         message, label = f'two endpoints answer on "{route}"', "also here"
         related = exam.sources.related(other, "already taken here", "value" if other[-1] == "path" else "key")
         exam.add("MA047", message, place, label, f"write path = {toml(fresh)}", at=at, edit=edit, related=related)
@@ -66,7 +66,7 @@ def _body(exam: Examination, endpoint: Endpoint, path: KeyPath) -> None:
         model = closest(endpoint.name, models) or (models[0] if models else "")
         line = f'model = "{model or "..."}"'
         place = (*path, "steps") if given else path
-        edit = exam.insert(path, line) if model and not given else None
+        edit = exam.sources.insert(path, line) if model and not given else None
         exam.add(
             "MA040", message, place, "nothing answers here", f"add {line}", at="value" if given else "header", edit=edit
         )
@@ -125,7 +125,7 @@ def _need(exam: Examination, need: str, path: KeyPath, known: Collection[str], l
         exam.unknown("MA042", message, path, label, need, known, notes=notes)
         return
     line, table = f'{need} = "str"', (*path[:2], "input")
-    edit = exam.insert(table, line)
+    edit = exam.sources.insert(table, line)
     exam.add(
         "MA042", message, path, label, f"declare it in [endpoints.{path[1]}.input]: {line}", notes=notes, edit=edit
     )

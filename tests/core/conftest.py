@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import pytest
@@ -116,6 +116,28 @@ def _open() -> Runtime:
     raise AssertionError("reading an app opens no runtime")
 
 
+class Mistake(NamedTuple):
+    """One change that breaks the app, what must be said of it where, and the command that mends it; None: an edit."""
+
+    id: str
+    old: str
+    new: str
+    code: str
+    line: int
+    column: int
+    marked: str
+    message: str
+    help: str
+    command: str | None = None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `mistake` runs for each of its file's MISTAKES."""
+    if "mistake" in metafunc.fixturenames:
+        mistakes = [Mistake(*one) for one in metafunc.module.MISTAKES]
+        metafunc.parametrize("mistake", mistakes, ids=[mistake.id for mistake in mistakes])
+
+
 @attrs.frozen
 class FakePlugins:
     """Two runtimes, as reading an app needs them."""
@@ -157,6 +179,28 @@ class Dungeon:
         problems = self.problems(text, *overrides)
         assert len(problems) == 1, "\n".join(problem.render() for problem in problems)
         return problems[0]
+
+    def broken_by(self, mistake: Mistake) -> tuple[str, Problem]:
+        """The text with a mistake in it, and what is said of it."""
+        text = self.text.replace(mistake.old, mistake.new, 1)
+        return text, self.only(text)
+
+    def expect_told(self, mistake: Mistake) -> None:
+        """The mistake is told in these words, at this place."""
+        _, problem = self.broken_by(mistake)
+        start = problem.column - 1
+        assert (problem.code, problem.message, problem.help) == (mistake.code, mistake.message, mistake.help)
+        assert (problem.line, problem.column) == (mistake.line, mistake.column)
+        assert problem.source[start : start + problem.length] == mistake.marked
+
+    def expect_mended(self, mistake: Mistake) -> None:
+        """The edit of the mistake makes the file valid, or its command is this one."""
+        text, problem = self.broken_by(mistake)
+        if mistake.command is not None:
+            assert (problem.edit, problem.command) == (None, mistake.command)
+            return
+        assert problem.edit is not None
+        self.load(problem.edit.apply(text))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelapp.matchers import MISSING
-from modelapp.metrics import METRICS, NAMES, score
+from modelapp.metrics import METRICS, score
 
 
 def value(name: str, expected: list[Any], got: list[Any]) -> float | None:
@@ -40,7 +40,7 @@ def test_values_worked_out_by_hand(name: str, expected: list[Any], got: list[Any
 @pytest.mark.parametrize(
     ("name", "expected", "got", "words"),
     [
-        *[(name, [], [], "no cases") for name in NAMES],
+        *[(name, [], [], "no cases") for name in METRICS],
         ("precision", [True], [False], "not defined"),
         ("recall", [False], [True], "not defined"),
         ("f1", [False], [False], "not defined"),

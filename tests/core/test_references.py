@@ -1,29 +1,9 @@
 """What app.toml refers to and is not there: runtimes, models, functions, files, fields."""
 
-from typing import Any, NamedTuple
-
-import pytest
-
-EDIT, ADVICE = "(an edit mends it)", "(only a person can tell)"
-
-
-class Case(NamedTuple):
-    """One change that breaks the app, and what must be said: where, on which characters, and what mends it."""
-
-    id: str
-    old: str
-    new: str
-    code: str
-    line: int
-    column: int
-    marked: str
-    message: str
-    help: str
-    mended_by: str
-
-
-CASES = [
-    Case(
+# Name, what is changed into what, code, line, column, marked characters, message, help, and, where no edit mends it,
+# the command that does, "" for none.
+MISTAKES = [
+    (
         "runtime typo",
         'runtime = "onnx"',
         'runtime = "onx"',
@@ -33,9 +13,8 @@ CASES = [
         '"onx"',
         'no runtime is called "onx"',
         'did you mean "onnx"?',
-        EDIT,
     ),
-    Case(
+    (
         "runtime absent",
         'runtime = "onnx"',
         'runtime = "tensorrt"',
@@ -47,7 +26,7 @@ CASES = [
         "",
         "pip install 'modelapp[tensorrt]'",
     ),
-    Case(
+    (
         "runtime absent with table",
         "[models.story.onnx]",
         "[models.story.tensorrt]\nx = 1\n[models.story.onnx]",
@@ -59,7 +38,7 @@ CASES = [
         "",
         "pip install 'modelapp[tensorrt]'",
     ),
-    Case(
+    (
         "unknown model",
         'run = "story"',
         'run = "storry"',
@@ -69,9 +48,8 @@ CASES = [
         '"storry"',
         'no model is called "storry"',
         'did you mean "story"?',
-        EDIT,
     ),
-    Case(
+    (
         "unknown arm model",
         "poem = 10",
         "peom = 10",
@@ -81,9 +59,8 @@ CASES = [
         "peom",
         'no model is called "peom"',
         'did you mean "poem"?',
-        EDIT,
     ),
-    Case(
+    (
         "shares",
         "poem = 10",
         "poem = 20",
@@ -93,9 +70,8 @@ CASES = [
         "{ story = 90, poem = 20 }",
         "the shares sum to 110, not 100",
         "write poem = 10",
-        EDIT,
     ),
-    Case(
+    (
         "negative share",
         "story = 90, poem = 10",
         "story = 110, poem = -10",
@@ -105,9 +81,9 @@ CASES = [
         "-10",
         'the share of "poem" is negative',
         "shares are 0 to 100, and sum to 100",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "field key for another type",
         "default = 60, min = 1",
         "default = 60, min_chars = 1",
@@ -117,9 +93,8 @@ CASES = [
         "min_chars",
         '"min_chars" means nothing for a field of type int',
         "remove it, or change the type",
-        EDIT,
     ),
-    Case(
+    (
         "min above max",
         "default = 60, min = 1, max = 200",
         "default = 60, min = 60, max = 20",
@@ -129,9 +104,8 @@ CASES = [
         "20",
         '"max" is below "min"',
         "write max = 60",
-        EDIT,
     ),
-    Case(
+    (
         "default beyond",
         "default = 60",
         "default = 600",
@@ -141,9 +115,8 @@ CASES = [
         "600",
         "the default must be at most 200",
         "write default = 200",
-        EDIT,
     ),
-    Case(
+    (
         "default type",
         "default = 60",
         'default = "60"',
@@ -153,9 +126,8 @@ CASES = [
         '"60"',
         "the default must be a whole number",
         "write default = 60",
-        EDIT,
     ),
-    Case(
+    (
         "default choice",
         'default = "grim"',
         'default = "grym"',
@@ -165,9 +137,8 @@ CASES = [
         '"grym"',
         'the default must be one of "grim", "gay"',
         'write default = "grim"',
-        EDIT,
     ),
-    Case(
+    (
         "pattern",
         'text = "str"',
         'text = { type = "str", pattern = "(x" }',
@@ -177,9 +148,8 @@ CASES = [
         '"(x"',
         "the regular expression cannot be read",
         'to match it as it stands, write "\\\\(x"',
-        EDIT,
     ),
-    Case(
+    (
         "needs early",
         'needs = ["prompt"]',
         'needs = ["words"]',
@@ -189,9 +159,9 @@ CASES = [
         '"words"',
         'step "ids" needs "words" before it exists',
         "move the step that makes words up",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "needs typo",
         'needs = ["prompt"]',
         'needs = ["promt"]',
@@ -201,9 +171,8 @@ CASES = [
         '"promt"',
         'step "ids" needs "promt", which nothing makes',
         'did you mean "prompt"?',
-        EDIT,
     ),
-    Case(
+    (
         "step twice",
         'name = "text"',
         'name = "ids"',
@@ -213,9 +182,8 @@ CASES = [
         '"ids"',
         '"ids" names two things',
         'write name = "ids-2"',
-        EDIT,
     ),
-    Case(
+    (
         "step like input",
         'name = "text"',
         'name = "count"',
@@ -225,9 +193,8 @@ CASES = [
         '"count"',
         '"count" names two things',
         'write name = "count-2"',
-        EDIT,
     ),
-    Case(
+    (
         "handler file",
         "handlers.py:ids",
         "handler.py:ids",
@@ -237,9 +204,9 @@ CASES = [
         '"handler.py:ids"',
         "there is no handler.py beside app.toml",
         "create handler.py",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "handler name",
         "handlers.py:ids",
         "handlers.py:idds",
@@ -249,9 +216,8 @@ CASES = [
         '"handlers.py:idds"',
         "handlers.py defines no idds",
         'did you mean "handlers.py:ids"?',
-        EDIT,
     ),
-    Case(
+    (
         "handler arity",
         'needs = ["words", "count"]',
         'needs = ["words"]',
@@ -261,9 +227,9 @@ CASES = [
         '"handlers.py:join"',
         "join cannot be called with 1 argument",
         "give join one parameter for each of: words",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "handler keyword",
         "handlers.py:ids",
         "handlers.py:keyword",
@@ -273,9 +239,9 @@ CASES = [
         '"handlers.py:keyword"',
         "keyword cannot be called with 1 argument",
         "give keyword one parameter for each of: prompt",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "handler form",
         "handlers.py:ids",
         "handlers:ids",
@@ -285,9 +251,8 @@ CASES = [
         '"handlers:ids"',
         '"handlers:ids" names no function',
         'write "handlers.py:ids"',
-        EDIT,
     ),
-    Case(
+    (
         "preprocess arity",
         'preprocess = "handlers.py:clean"',
         'preprocess = "handlers.py:join"',
@@ -297,9 +262,9 @@ CASES = [
         '"handlers.py:join"',
         "join cannot be called with 1 argument",
         "give join one parameter for each of: the inputs",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "class",
         "handlers.py:Poem",
         "handlers.py:Peom",
@@ -309,9 +274,8 @@ CASES = [
         '"handlers.py:Peom"',
         "handlers.py defines no Peom",
         'did you mean "handlers.py:Poem"?',
-        EDIT,
     ),
-    Case(
+    (
         "same path",
         "split = {",
         'path = "/continue"\nsplit = {',
@@ -321,9 +285,8 @@ CASES = [
         '"/continue"',
         'two endpoints answer on "/continue"',
         'write path = "/both"',
-        EDIT,
     ),
-    Case(
+    (
         "reserved path",
         "split = {",
         'path = "/v2/models"\nsplit = {',
@@ -333,9 +296,8 @@ CASES = [
         '"/v2/models"',
         "/v2 is taken",
         "choose another path, e.g. /api/v2/models",
-        EDIT,
     ),
-    Case(
+    (
         "odd path",
         "split = {",
         'path = "go home"\nsplit = {',
@@ -345,9 +307,8 @@ CASES = [
         '"go home"',
         '"go home" cannot be a path',
         'write path = "/go-home"',
-        EDIT,
     ),
-    Case(
+    (
         "stats",
         "[models.poem]",
         '[models.stats]\nsource = "x"\nruntime = "python"\n[models.poem]',
@@ -357,9 +318,9 @@ CASES = [
         "stats",
         'no model can be called "stats"',
         "choose another name, e.g. [models.stats-model]",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "odd name",
         "[models.poem]",
         '[models."a b"]\nsource = "x"\nruntime = "python"\n[models.poem]',
@@ -369,9 +330,8 @@ CASES = [
         '"a b"',
         '"a b" cannot be a name here',
         "call it a-b",
-        EDIT,
     ),
-    Case(
+    (
         "app name",
         'name = "dungeon"',
         'name = "My Dungeon"',
@@ -381,9 +341,8 @@ CASES = [
         '"My Dungeon"',
         '"My Dungeon" cannot be the name of an app',
         'write name = "my-dungeon"',
-        EDIT,
     ),
-    Case(
+    (
         "requires",
         'requires = ">=0.1"',
         'requires = ">=99"',
@@ -395,7 +354,7 @@ CASES = [
         "",
         "pip install 'modelapp>=99'",
     ),
-    Case(
+    (
         "requires form",
         'requires = ">=0.1"',
         'requires = "latest"',
@@ -405,9 +364,8 @@ CASES = [
         '"latest"',
         '"latest" is no version requirement',
         'write requires = ">=0.1.0"',
-        EDIT,
     ),
-    Case(
+    (
         "absolute",
         "models/story.onnx",
         "/models/story.onnx",
@@ -417,9 +375,9 @@ CASES = [
         '"/models/story.onnx"',
         '"source" is an absolute path',
         "use a path beside app.toml",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "backslash",
         '"models/story.onnx"',
         "'models\\story.onnx'",
@@ -429,9 +387,8 @@ CASES = [
         "'models\\story.onnx'",
         '"source" has backslashes',
         'write source = "models/story.onnx"',
-        EDIT,
     ),
-    Case(
+    (
         "escape",
         "models/story.onnx",
         "../story.onnx",
@@ -441,9 +398,9 @@ CASES = [
         '"../story.onnx"',
         '"source" leaves the app\'s folder',
         "move the file",
-        ADVICE,
+        "",
     ),
-    Case(
+    (
         "match pattern",
         "text = '(?i)you'",
         "text = '(?i'",
@@ -453,29 +410,15 @@ CASES = [
         "'(?i'",
         "the regular expression cannot be read",
         'to match it as it stands, write "\\\\(\\\\?i"',
-        EDIT,
     ),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-def test_each_mistake_is_told_where_it_stands(dungeon: Any, case: Case) -> None:
+def test_each_mistake_is_told_where_it_stands(dungeon, mistake):
     """Code, line, column, marked characters, message and help are exactly these, and nothing else is said."""
-    problem = dungeon.only(dungeon.text.replace(case.old, case.new, 1))
-    start = problem.column - 1
-    assert (problem.code, problem.message, problem.help) == (case.code, case.message, case.help)
-    assert (problem.line, problem.column) == (case.line, case.column)
-    assert problem.source[start : start + problem.length] == case.marked
+    dungeon.expect_told(mistake)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
-def test_the_edit_of_each_mistake_makes_the_file_valid(dungeon: Any, case: Case) -> None:
-    """Where a problem carries an edit the file loads with it; where it carries a command, it is this one."""
-    text = dungeon.text.replace(case.old, case.new, 1)
-    problem = dungeon.only(text)
-    if case.mended_by == EDIT:
-        assert problem.edit is not None
-        dungeon.load(problem.edit.apply(text))
-    else:
-        assert problem.edit is None
-        assert problem.command == ("" if case.mended_by == ADVICE else case.mended_by)
+def test_each_mistake_can_be_mended(dungeon, mistake):
+    """The file loads with the edit of its problem; where no edit can help, a command is told, or only the help."""
+    dungeon.expect_mended(mistake)
