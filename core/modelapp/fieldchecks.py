@@ -2,12 +2,15 @@
 
 import re
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from modelapp import strict
+from modelapp import bounds, strict
 from modelapp.app import Field
+from modelapp.bounds import Bound
 from modelapp.examination import Examination
 from modelapp.fieldtype import MEDIA, FieldType
+from modelapp.mismatch import Mismatch
 from modelapp.signature import DTYPES
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, toml
@@ -27,6 +30,7 @@ _MEANT_FOR: dict[str, tuple[str, ...]] = {
     "dtype": ("tensor",),
     "shape": ("tensor",),
     "fields": ("record",),
+    "choices": ("str", "int", "float", "bool", "json"),
 }
 _PYTHON: dict[str, tuple[type, ...]] = {
     "str": (str,),
@@ -36,6 +40,11 @@ _PYTHON: dict[str, tuple[type, ...]] = {
     "box": (dict,),
     "record": (dict,),
     "tensor": (list, int, float, bool),
+}
+_BOUNDS: dict[str, Callable[[Field], Sequence[Bound]]] = {
+    "int": bounds.of_number,
+    "float": bounds.of_number,
+    "str": bounds.of_text,
 }
 _PLAIN: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 _A = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
@@ -67,7 +76,9 @@ def check(exam: Examination, field: Field, path: KeyPath) -> None:
 def compiles(exam: Examination, pattern: str, path: KeyPath) -> bool:
     """Whether a regular expression can be read; notes a problem where it cannot."""
     try:
-        _compiled(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python merely warns of is not the user's concern
+            re.compile(pattern)
     except re.error as error:
         where = "" if error.pos is None else f" (character {error.pos + 1})"
         message, label = "the regular expression cannot be read", f"{error.msg}{where}"
@@ -78,74 +89,64 @@ def compiles(exam: Examination, pattern: str, path: KeyPath) -> bool:
     return True
 
 
-def _compiled(pattern: str) -> "re.Pattern[str]":
-    """Raises re.error; what Python merely warns of is not the user's concern here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return re.compile(pattern)
-
-
 def mismatch(field: Field, value: Any) -> str:
     """Why a value is not what a field declares, "" where it is. Media are paths, so any text is one."""
-    return _type_mismatch(field, field.type, value) or _bound_mismatch(field, value)
-
-
-def _type_mismatch(field: Field, wanted: FieldType, value: Any) -> str:
-    if wanted.item is not None:
-        if not isinstance(value, list):
-            return f"must be a list, {wanted}"
-        return next((text for one in value if (text := _type_mismatch(field, wanted.item, one))), "")
-    if wanted.word in MEDIA:
-        return "" if isinstance(value, str) else "must be the path of a file"
-    types = _PYTHON.get(wanted.word)
-    if types is None:
-        return ""
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        return f"must be {_A.get(wanted.word, f'a {wanted.word}')}"
-    if wanted.word == "record" and field.fields and isinstance(value, dict):
-        return _record_mismatch(field, value)
-    return ""
-
-
-def _record_mismatch(field: Field, value: dict[str, Any]) -> str:
-    for name, one in field.fields.items():
-        if name not in value and one.required:
-            return f'lacks "{name}"'
-        if name in value and (text := mismatch(one, value[name])):
-            return f'"{name}" {text}'
-    return next((f'has no field "{name}"' for name in value if name not in field.fields), "")
-
-
-def _bound_mismatch(field: Field, value: Any) -> str:
-    if field.choices and not any(type(one) is type(value) and one == value for one in field.choices):
-        return f"must be one of {', '.join(map(toml, field.choices))}"
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and field.type.word in _NUMBERS:
-        if field.min is not None and value < field.min:
-            return f"must be at least {toml(field.min)}"
-        if field.max is not None and value > field.max:
-            return f"must be at most {toml(field.max)}"
-    if isinstance(value, str) and field.type.word == "str":
-        return _text_mismatch(field, value)
-    if isinstance(value, list) and field.type.item is not None:
-        return _length_mismatch(len(value), field.min_items, field.max_items, "items")
-    return ""
-
-
-def _text_mismatch(field: Field, value: str) -> str:
-    if text := _length_mismatch(len(value), field.min_chars, field.max_chars, "characters"):
-        return text
     try:
-        found = not field.pattern or _compiled(field.pattern).search(value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _check(field, field.type, value)
+            for bound in bounds.of_list(field) if field.type.item else ():
+                bound(value)
+    except Mismatch as found:
+        return str(found)
     except re.error:  # told where the pattern stands
         return ""
-    return "" if found else f"must match {field.pattern}"
+    return ""
 
 
-def _length_mismatch(length: int, low: int | None, high: int | None, what: str) -> str:
-    if low is not None and length < low:
-        return f"must have at least {low} {what if low != 1 else what[:-1]}"
-    if high is not None and length > high:
-        return f"must have at most {high} {what if high != 1 else what[:-1]}"
+def _check(field: Field, wanted: FieldType, value: Any) -> None:
+    """Type and bounds, which hold for each item of a list. Raises Mismatch; re.error for a broken pattern."""
+    if wanted.item is None:
+        _check_type(field, wanted, value)
+        for bound in (*(_BOUNDS[wanted.word](field) if wanted.word in _BOUNDS else ()), *bounds.of_choice(field)):
+            bound(value)
+        return
+    if not isinstance(value, list):
+        raise Mismatch(f"must be a list, {wanted}")
+    for one in value:
+        _check(field, wanted.item, one)
+
+
+def _check_type(field: Field, wanted: FieldType, value: Any) -> None:
+    if wanted.word in MEDIA:
+        if not isinstance(value, str):
+            raise Mismatch("must be the path of a file")
+        return
+    types = _PYTHON.get(wanted.word)
+    if types is None:
+        return
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise Mismatch(f"must be {_A.get(wanted.word, f'a {wanted.word}')}")
+    if wanted.word == "record" and field.fields:
+        _check_record(field, value)
+
+
+def _check_record(field: Field, value: Any) -> None:
+    for name, one in field.fields.items():
+        if name not in value and one.required:
+            raise Mismatch(f'lacks "{name}"')
+        if name in value and (text := mismatch(one, value[name])):
+            raise Mismatch(f'"{name}" {text}')
+    if stranger := next((name for name in value if name not in field.fields), None):
+        raise Mismatch(f'has no field "{stranger}"')
+
+
+def _type_mismatch(field: Field, value: Any) -> str:
+    """As `mismatch`, of a value for one item, and the type alone."""
+    try:
+        _check_type(field, FieldType(field.type.innermost), value)
+    except Mismatch as found:
+        return str(found)
     return ""
 
 
@@ -172,7 +173,7 @@ def _tensor(exam: Examination, field: Field, path: KeyPath) -> None:
 def _values(exam: Examination, field: Field, path: KeyPath) -> None:
     """The default and the choices, which are values of the field themselves."""
     for number, choice in enumerate(field.choices):
-        if text := _type_mismatch(field, field.type, choice):
+        if text := _type_mismatch(field, choice):
             exam.add("MA026", f"a choice {text}", (*path, "choices", number), f"the field is of type {field.type}")
             return
     if not field.required and not field.type.nullable and (text := mismatch(field, field.default)):
@@ -185,7 +186,9 @@ def _values(exam: Examination, field: Field, path: KeyPath) -> None:
 
 def _nearest(field: Field) -> Any:
     """A value that the field allows, near the default where that is plain; None where there is no telling."""
-    if field.type.word in _PLAIN and _type_mismatch(field, field.type, field.default):
+    if field.type.item is not None:
+        return None
+    if field.type.word in _PLAIN and _type_mismatch(field, field.default):
         return strict.remedy(field.default, _PLAIN[field.type.word], field.name)
     if field.choices:
         return closest(str(field.default), [one for one in field.choices if isinstance(one, str)]) or field.choices[0]

@@ -113,7 +113,7 @@ MISTAKES = [
         27,
         35,
         "600",
-        "the default must be at most 200",
+        "the default must be at most 200, got 600",
         "write default = 200",
     ),
     (
@@ -135,7 +135,7 @@ MISTAKES = [
         28,
         34,
         '"grym"',
-        'the default must be one of "grim", "gay"',
+        'the default must be one of "grim", "gay", got "grym" (str)',
         'write default = "grim"',
     ),
     (

@@ -80,7 +80,7 @@ MISTAKES = [
         56,
         20,
         '""',
-        '"prompt" must have at least 1 character',
+        '"prompt" must have at least 1 characters, got 0',
         "give a value that fits, or expect the error: expect_error = { status = 422 }",
         "",
     ),
