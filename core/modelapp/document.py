@@ -98,12 +98,6 @@ class Sources:
         """The text that a path's value comes from."""
         return next((document for document in reversed(self.overrides) if document.holds(path)), self.base)
 
-    def text_of(self, path: KeyPath) -> str:
-        """The TOML text of a path's value, "" where it has none of its own."""
-        document = self.document(path)
-        span = document.spans.values.get(path)
-        return document.text[span.start : span.end] if span else ""
-
     def related(self, path: KeyPath, label: str, at: At = "header") -> tuple[Related, ...]:
         """A second place in app.toml; none where the path comes from an override."""
         document = self.document(path)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import attrs
 
 from modelapp.errors import HandlerError
-from modelapp.suggestions import closest
+from modelapp.suggestions import did_you_mean
 
 _PREFIX = "modelapp_app_"
 _lock = threading.RLock()
@@ -59,12 +59,8 @@ def find(root: Path, ref: str) -> Definition:
     found = definitions(root, file)
     if name in found:
         return found[name]
-    near = closest(name, found)
-    raise HandlerError(
-        f'{file} has no function or class "{name}"',
-        place=file,
-        help=f'did you mean "{near}"?' if near else f"it defines: {', '.join(found) or 'nothing'}",
-    )
+    advice = did_you_mean(name, found, otherwise=f"it defines: {', '.join(found) or 'nothing'}")
+    raise HandlerError(f'{file} has no function or class "{name}"', place=file, help=advice)
 
 
 def definitions(root: Path, file: str) -> Mapping[str, Definition]:

@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from modelapp import hookspecs
 from modelapp.hookspecs import PROJECT
+from modelapp.suggestions import did_you_mean
 
 PREFIX = f"{PROJECT}_"
 _MARK = f"{PROJECT}_impl"
@@ -53,9 +53,8 @@ def problem_of(plugin: object) -> str:
 
 def _problem(hook: str, attribute: str, function: Callable[..., Any]) -> str:
     if hook not in HOOKS:
-        near = get_close_matches(hook, HOOKS, n=1)
-        hint = f'did you mean "{near[0]}"? ' if near else ""
-        return f'"{hook}" is no hook; {hint}the hooks of this version: {", ".join(HOOKS)}'
+        hint = did_you_mean(hook, HOOKS)
+        return f'"{hook}" is no hook; {hint and hint + " "}the hooks of this version: {", ".join(HOOKS)}'
     options = getattr(function, _MARK, None)
     if options is None:
         return f'"{attribute}" lacks its mark: write @modelapp.hookimpl above it'

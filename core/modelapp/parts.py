@@ -9,7 +9,7 @@ from modelapp.errors import PluginError
 from modelapp.extras import not_installed
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
-from modelapp.suggestions import closest
+from modelapp.suggestions import did_you_mean
 
 Spec = TypeVar("Spec", RuntimeSpec, SchedulerSpec)
 
@@ -68,11 +68,9 @@ class Parts(Generic[Spec]):
         return PluginError(message, plugin="", help=self._hint(name))
 
     def _hint(self, name: str) -> str:
-        if near := closest(name, self.specs):
-            return f'did you mean "{near}"?'
-        if extra := not_installed(name):
-            return extra.command
-        return f"install the plugin that brings this {self.kind}; `modelapp plugins` lists what is installed"
+        extra = not_installed(name)
+        advice = f"install the plugin that brings this {self.kind}; `modelapp plugins` lists what is installed"
+        return did_you_mean(name, self.specs, otherwise=extra.command if extra else advice)
 
 
 def clash(what: str, first: Origin, second: Origin) -> PluginError:

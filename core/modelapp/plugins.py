@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +16,7 @@ from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
 from modelapp.service import Service
+from modelapp.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from modelapp.inventory import PluginRecord
@@ -198,9 +198,8 @@ class Plugins:
         known = {word for origin in (*self._origins, *self._disabled) for word in (origin.name, origin.distribution)}
         known.discard("")
         for name in sorted(set(blocked) - known):
-            near = get_close_matches(name, known, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            self._tell(f'{discovery.DISABLE} names "{name}", and no plugin is called that{hint}')
+            hint = did_you_mean(name, known)
+            self._tell(f'{discovery.DISABLE} names "{name}", and no plugin is called that{hint and "; " + hint}')
 
     def _record(self, origin: Origin) -> "PluginRecord":
         from modelapp.inventory import PluginRecord, part_of

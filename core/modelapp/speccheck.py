@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import attrs
@@ -11,11 +10,10 @@ from modelapp.app import Model
 from modelapp.routes import ProtocolRoutes, Route
 from modelapp.runtime import API_VERSION, CAPABILITIES, RuntimeSpec
 from modelapp.scheduler import SCHEDULER_CAPABILITIES, SchedulerSpec
+from modelapp.suggestions import did_you_mean
 
-RUNTIME_VERSIONS = frozenset({API_VERSION})
-"""The versions of the runtime contract that this modelapp can talk."""
-SCHEDULER_VERSIONS = frozenset({API_VERSION})
-"""The same of the scheduler contract."""
+VERSIONS = frozenset({API_VERSION})
+"""The versions of the contracts that this modelapp can talk."""
 
 RESERVED_RUNTIMES = frozenset(field.name for field in attrs.fields(Model))
 """Keys of [models.N], which a runtime's own table [models.N.<runtime>] must not be mistaken for."""
@@ -64,7 +62,7 @@ def check_all(runtimes: Sequence[RuntimeSpec], schedulers: Sequence[SchedulerSpe
 def check_runtime(spec: RuntimeSpec) -> None:
     """Raise SpecError where a runtime's record is not sound."""
     _check_name("runtime", spec.name, RESERVED_RUNTIMES)
-    _check_common(f'runtime "{spec.name}"', spec, CAPABILITIES, RUNTIME_VERSIONS)
+    _check_common(f'runtime "{spec.name}"', spec, CAPABILITIES)
     for name, text in dict(spec.environment).items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise SpecError(
@@ -75,7 +73,7 @@ def check_runtime(spec: RuntimeSpec) -> None:
 def check_scheduler(spec: SchedulerSpec) -> None:
     """Raise SpecError where a scheduler's record is not sound."""
     _check_name("scheduler", spec.name, RESERVED_SCHEDULERS)
-    _check_common(f'scheduler "{spec.name}"', spec, SCHEDULER_CAPABILITIES, SCHEDULER_VERSIONS)
+    _check_common(f'scheduler "{spec.name}"', spec, SCHEDULER_CAPABILITIES)
 
 
 def check_protocol(protocol: ProtocolRoutes) -> None:
@@ -99,22 +97,21 @@ def _check_name(what: str, name: object, reserved: Collection[str]) -> None:
         raise SpecError(f'no {what} may be called "{name}": app.toml has a key of that name', name)
 
 
-def _check_common(
-    where: str, spec: RuntimeSpec | SchedulerSpec, words: Mapping[str, str], versions: frozenset[int]
-) -> None:
+def _check_common(where: str, spec: RuntimeSpec | SchedulerSpec, words: Mapping[str, str]) -> None:
     for part in ("open", "probe"):
         if not callable(getattr(spec, part)):
             raise SpecError(f"{where}: {part} must be a function, got {_told(getattr(spec, part))}", spec.name)
     if not isinstance(spec.options, type) or not attrs.has(spec.options):
         raise SpecError(f"{where}: options must be an attrs class, got {_told(spec.options)}", spec.name)
     for word in sorted(set(spec.capabilities) - set(words), key=str):
-        near = get_close_matches(str(word), words, n=1)
-        hint = f'did you mean "{near[0]}"? ' if near else ""
-        raise SpecError(f"{where}: {word!r} is no capability; {hint}known: {', '.join(words)}", spec.name)
-    if not versions & set(spec.api_versions):
+        hint = did_you_mean(str(word), words)
+        raise SpecError(
+            f"{where}: {word!r} is no capability; {hint and hint + ' '}known: {', '.join(words)}", spec.name
+        )
+    if not VERSIONS & set(spec.api_versions):
         raise SpecError(
             f"{where}: it talks version {_numbers(spec.api_versions)} of the contract,"
-            f" this modelapp talks {_numbers(versions)}; install a plugin or a modelapp that share one",
+            f" this modelapp talks {_numbers(VERSIONS)}; install a plugin or a modelapp that share one",
             spec.name,
         )
 

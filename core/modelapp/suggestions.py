@@ -36,6 +36,12 @@ def closest(word: str, words: Collection[str]) -> str | None:
     return lowered[near[0]] if near else None
 
 
+def did_you_mean(word: str, words: Collection[str], otherwise: str = "") -> str:
+    """The question for a misspelt word; `otherwise` where none of `words` is near."""
+    near = closest(word, words)
+    return f'did you mean "{near}"?' if near else otherwise
+
+
 def factor(unit: str, wanted: str) -> float | None:
     """What turns a number in `unit` into one in `wanted`; None where they do not measure the same."""
     for scale in (_SECONDS, _BYTES):

@@ -1,14 +1,14 @@
 """The inputs of `modelapp predict`: words of the command line, typed as the endpoint declares."""
 
 import json
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from modelapp.app import App, Endpoint, Field
 from modelapp.errors import UsageError
 from modelapp.fieldtype import MEDIA
+from modelapp.suggestions import did_you_mean
 
 
 def split_words(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -26,7 +26,9 @@ def choose_endpoint(app: App, name: str) -> Endpoint:
             return next(iter(app.endpoints.values()))
         raise UsageError(f"which endpoint? The app has {known}", help="modelapp predict ENDPOINT NAME=VALUE ...")
     if name not in app.endpoints:
-        raise UsageError(f'there is no endpoint "{name}"', help=_hint(name, list(app.endpoints), "endpoints"))
+        raise UsageError(
+            f'there is no endpoint "{name}"', help=did_you_mean(name, app.endpoints, otherwise=f"endpoints: {known}")
+        )
     return app.endpoints[name]
 
 
@@ -41,16 +43,10 @@ def read_inputs(endpoint: Endpoint, words: Sequence[str], folder: Path) -> dict[
             raise UsageError(f'input "{name}" is given twice')
         field = endpoint.input.get(name)
         if endpoint.input and field is None:
-            raise UsageError(
-                f'endpoint "{endpoint.name}" has no input "{name}"', help=_hint(name, endpoint.input, "inputs")
-            )
+            advice = did_you_mean(name, endpoint.input, otherwise=f"inputs: {', '.join(endpoint.input)}")
+            raise UsageError(f'endpoint "{endpoint.name}" has no input "{name}"', help=advice)
         values[name] = _value(name, field, text, folder)
     return values
-
-
-def _hint(word: str, known: Sequence[str] | Mapping[str, Any], noun: str) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f'did you mean "{near[0]}"?' if near else f"{noun}: {', '.join(known) or 'none'}"
 
 
 def _value(name: str, field: Field | None, text: str, folder: Path) -> Any:

@@ -1,10 +1,10 @@
 """Which tests a command line means."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from modelapp.app import App, AppTest
 from modelapp.errors import InconclusiveError
+from modelapp.suggestions import did_you_mean
 
 
 def select(app: App, names: Sequence[str], tags: Sequence[str]) -> list[AppTest]:
@@ -18,8 +18,7 @@ def select(app: App, names: Sequence[str], tags: Sequence[str]) -> list[AppTest]
         raise InconclusiveError("app.toml has no [[tests]]", help="add one: name, input, and what you expect")
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            advice = f'did you mean "{near[0]}"?' if near else f"tests: {', '.join(known)}"
+            advice = did_you_mean(name, known, otherwise=f"tests: {', '.join(known)}")
             raise InconclusiveError(f'no test is called "{name}"', help=advice)
     found = [
         test for test in app.tests if (not names or test.name in names) and (not tags or set(tags) & set(test.tags))
