@@ -29,12 +29,10 @@ def payload(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> Payloa
 
     Values that are not of the declared kind are sent as they are, for the endpoint to judge.
     """
-    uploads = files(endpoint, values)
-    rest = {name: value for name, value in values.items() if name not in uploads}
-    if uploads and all(_sendable(endpoint.input.get(name), value) for name, value in rest.items()):
-        return _multipart(uploads, rest, root)
+    if form := _form(endpoint, values):
+        return _multipart(*form, root)
     filled = embedded(endpoint, values, root)
-    return Payload(json.dumps(filled, ensure_ascii=False, default=str).encode(), "application/json")
+    return Payload(_json(filled).encode(), "application/json")
 
 
 def embedded(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> dict[str, Any]:
@@ -42,28 +40,17 @@ def embedded(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> dict[
     return {name: _embed(endpoint.input.get(name), value, root) for name, value in values.items()}
 
 
-def files(endpoint: Endpoint, values: Mapping[str, Any]) -> dict[str, str | bytes]:
-    """The values that are uploaded as files."""
-    return {name: value for name, value in values.items() if _is_file(endpoint.input.get(name), value)}
-
-
 def curl(url: str, endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> str:
     """The call as a command for a shell in the current folder."""
-    uploads = files(endpoint, values)
-    rest = {name: value for name, value in values.items() if name not in uploads}
     words = ["curl"]
-    if uploads and all(_sendable(endpoint.input.get(name), value) for name, value in rest.items()):
+    if form := _form(endpoint, values):
+        uploads, rest = form
         for name, value in uploads.items():
             words += ["-F", f"{name}=@{_nearby(root / os.fsdecode(value))}"]
         for name, value in rest.items():
             words += ["--form-string", f"{name}={_form_text(value)}"]
     else:
-        words += [
-            "-H",
-            "content-type: application/json",
-            "-d",
-            json.dumps(dict(values), ensure_ascii=False, default=str),
-        ]
+        words += ["-H", "content-type: application/json", "-d", _json(dict(values))]
     return shlex.join([*words, url.rstrip("/") + endpoint.route])
 
 
@@ -73,8 +60,22 @@ def _nearby(path: Path) -> str:
     return json.dumps(text) if set(text) & set(';,"') else text
 
 
-def _is_file(field: Field | None, value: Any) -> bool:
-    if field is None or field.type.word not in MEDIA:
+def _form(endpoint: Endpoint, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The values that are uploaded as files and the others; None where there are no files or a form loses something."""
+    uploads, rest = {}, {}
+    for name, value in values.items():
+        field = endpoint.input.get(name)
+        if field is not None and _is_file(field.type, value):
+            uploads[name] = value
+        elif _sendable(field, value):
+            rest[name] = value
+        else:
+            return None
+    return (uploads, rest) if uploads else None
+
+
+def _is_file(kind: FieldType, value: Any) -> bool:
+    if kind.word not in MEDIA:
         return False
     return isinstance(value, bytes) or (isinstance(value, str) and not value.startswith("data:"))
 
@@ -87,7 +88,11 @@ def _sendable(field: Field | None, value: Any) -> bool:
 
 
 def _form_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _multipart(uploads: Mapping[str, str | bytes], rest: Mapping[str, Any], root: Path) -> Payload:
@@ -131,6 +136,6 @@ def _embed(field: Field | None, value: Any, root: Path) -> Any:
 def _embed_type(kind: FieldType, value: Any, root: Path) -> Any:
     if kind.item is not None and isinstance(value, list | tuple):
         return [_embed_type(kind.item, item, root) for item in value]
-    if kind.word in MEDIA and (isinstance(value, bytes) or (isinstance(value, str) and not value.startswith("data:"))):
+    if _is_file(kind, value):
         return base64.b64encode(_read(value, root)).decode("ascii")
     return value
