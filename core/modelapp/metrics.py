@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from modelapp.matchers import MISSING, is_number, show
 
 
@@ -17,34 +15,22 @@ class Undefined(Exception):
     """There is no score; the text says why."""
 
 
-@attrs.frozen
-class Score:
-    """`value` is None where the score is not defined, and `reason` says why."""
-
-    value: float | None
-    cases: int
-    reason: str = ""
-
-
 Metric = Callable[[Sequence[Any], Sequence[Any]], float]
 """Expected values and answered ones, in the same order -> the score. Raises Undefined."""
 
 
-def score(metric: Metric, expected: Sequence[Any], got: Sequence[Any]) -> Score:
-    """Apply `metric` to pairs of values."""
+def score(metric: Metric, expected: Sequence[Any], got: Sequence[Any]) -> float:
+    """Apply `metric` to pairs of values; what it gives is a finite number. Raises Undefined."""
     if not expected:
-        return Score(None, 0, "there are no cases")
-    absent = [index for index, value in enumerate([*expected, *got]) if value is MISSING]
-    if absent:
-        side = "the cases file" if absent[0] < len(expected) else "the answer"
-        return Score(None, len(expected), f"case {absent[0] % len(expected) + 1}: {side} lacks the field")
-    try:
-        value = metric(expected, got)
-    except Undefined as error:
-        return Score(None, len(expected), str(error))
+        raise Undefined("there are no cases")
+    absent = next((index for index, value in enumerate([*expected, *got]) if value is MISSING), None)
+    if absent is not None:
+        side = "the cases file" if absent < len(expected) else "the answer"
+        raise Undefined(f"case {absent % len(expected) + 1}: {side} lacks the field")
+    value = metric(expected, got)
     if not is_number(value) or not math.isfinite(value):
-        return Score(None, len(expected), f"the metric gave {value!r}, which is no finite number")
-    return Score(float(value), len(expected))
+        raise Undefined(f"the metric gave {value!r}, which is no finite number")
+    return float(value)
 
 
 def accuracy(expected: Sequence[Any], got: Sequence[Any]) -> float:

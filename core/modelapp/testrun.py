@@ -9,13 +9,13 @@ import attrs
 
 from modelapp import matchers
 from modelapp.app import App, AppTest, Endpoint
-from modelapp.cases import Case, read_cases
+from modelapp.cases import read_cases
 from modelapp.client import Answer, Client, ConnectionLost
 from modelapp.errors import HandlerError
 from modelapp.expectedfiles import expect_file
 from modelapp.matchers import MISSING, Mismatch, Tolerance, resolve, show
 from modelapp.metrics import METRICS, Metric, Undefined, score
-from modelapp.verdicts import Outcome, Verdict
+from modelapp.verdicts import Outcome
 
 
 def run_tests(app: App, client: Client, tests: Iterable[AppTest]) -> Iterator[Outcome]:
@@ -29,18 +29,12 @@ def run_tests(app: App, client: Client, tests: Iterable[AppTest]) -> Iterator[Ou
 
 def run_test(app: App, client: Client, test: AppTest) -> Outcome:
     """Run one test."""
-    endpoint = endpoint_of(app, test)
     started = time.perf_counter()
+    begun = Outcome(test=test, endpoint=endpoint_of(app, test).name, verdict="inconclusive", values=test.input)
     if not checks_something(test):
-        return Outcome(
-            test=test, verdict="inconclusive", endpoint=endpoint.name, seconds=0.0, reason="it checks nothing"
-        )
-    outcome = _run_cases(app, client, test, endpoint) if test.cases else _run_repeats(app, client, test, endpoint)
-    return _timed(outcome, time.perf_counter() - started)
-
-
-def _timed(outcome: Outcome, seconds: float) -> Outcome:
-    return attrs.evolve(outcome, seconds=seconds)
+        return attrs.evolve(begun, reason="it checks nothing")
+    outcome = _run_cases(app, client, begun) if test.cases else _run_repeats(app, client, begun)
+    return attrs.evolve(outcome, seconds=time.perf_counter() - started)
 
 
 def endpoint_of(app: App, test: AppTest) -> Endpoint:
@@ -56,45 +50,39 @@ def checks_something(test: AppTest) -> bool:
     return any(named) or test.expect_error is not None or bool(test.expect_file)
 
 
-def _run_repeats(app: App, client: Client, test: AppTest, endpoint: Endpoint) -> Outcome:
+def _run_repeats(app: App, client: Client, begun: Outcome) -> Outcome:
+    test, endpoint = begun.test, app.endpoints[begun.endpoint]
     needed = test.repeat if test.pass_min is None else test.pass_min
     passed = 0
     first_failure: list[Mismatch] = []
     times_ms: list[float] = []
     measured: dict[str, float] = {}
     for _ in range(test.repeat):
-        mismatches, answer = _try(app, client, test, endpoint)
-        if answer is not None:
-            times_ms.append(answer.ms)
-            measured |= _numbers(test, _looked_at(test, answer))
+        answer = _ask(client, test, endpoint, test.input)
+        if isinstance(answer, Mismatch):
+            first_failure = first_failure or [answer]
+            continue
+        mismatches = list(check(app, test, answer))
+        times_ms.append(answer.ms)
+        measured |= _numbers(test, _looked_at(test, answer))
         passed += not mismatches
         first_failure = first_failure or mismatches
     if times_ms:
         measured["ms"] = statistics.median(times_ms)
-    verdict: Verdict = "pass" if passed >= needed else "fail"
-    return Outcome(
-        test=test,
-        verdict=verdict,
-        endpoint=endpoint.name,
-        seconds=0.0,
-        mismatches=tuple(first_failure) if verdict == "fail" else (),
-        passed=passed,
-        tried=test.repeat,
-        needed=needed,
-        measured=measured,
-        values=test.input,
-    )
+    told = attrs.evolve(begun, passed=passed, tried=test.repeat, needed=needed, measured=measured)
+    if passed >= needed:
+        return attrs.evolve(told, verdict="pass")
+    return attrs.evolve(told, verdict="fail", mismatches=tuple(first_failure))
 
 
-def _try(app: App, client: Client, test: AppTest, endpoint: Endpoint) -> tuple[list[Mismatch], Answer | None]:
-    """One request: what is wrong with its answer, and the answer where there was one."""
+def _ask(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str, Any]) -> Answer | Mismatch:
+    """One request: its answer, or why there is none."""
     try:
-        answer = client.call(endpoint, test.input, probe=test.probe or None, arm=test.arm or None)
+        return client.call(endpoint, values, probe=test.probe or None, arm=test.arm or None)
     except ConnectionLost as error:
-        return [Mismatch("", "an answer", error.message)], None
+        return Mismatch("", "an answer", error.message)
     except OSError as error:
-        return [Mismatch("", "an input file", f"{error.filename}: {error.strerror}")], None
-    return list(check(app, test, answer)), answer
+        return Mismatch("", "an input file", f"{error.filename}: {error.strerror}")
 
 
 def check(app: App, test: AppTest, answer: Answer) -> Iterator[Mismatch]:
@@ -133,36 +121,30 @@ def _numbers(test: AppTest, body: Any) -> dict[str, float]:
     return {path: float(value) for path, value in found.items() if matchers.is_number(value)}
 
 
-def _run_cases(app: App, client: Client, test: AppTest, endpoint: Endpoint) -> Outcome:
+def _run_cases(app: App, client: Client, begun: Outcome) -> Outcome:
+    test, endpoint = begun.test, app.endpoints[begun.endpoint]
     metric = load_metric(app, test.metric)
     cases = read_cases(app.root / test.cases)
     expected, got = [], []
     for case in cases:
-        mismatches, answer = _try_case(client, test, endpoint, case)
-        if answer is None:
-            return _ended(test, endpoint, "fail", mismatches, cases, case)
+        answer = _ask(client, test, endpoint, case.input)
+        if isinstance(answer, Answer) and not answer.ok:
+            answer = Mismatch("", "an answer", f"{answer.status} {show(answer.body)}")
+        if isinstance(answer, Mismatch):
+            # Leaving out a case without an answer would flatter the score.
+            found = attrs.evolve(answer, path=f"{test.cases}:{case.line}")
+            return attrs.evolve(begun, verdict="fail", mismatches=(found,), values=case.input)
         expected.append(resolve(case.expect, test.metric_field))
         got.append(resolve(_looked_at(test, answer), test.metric_field))
-    result = score(metric, expected, got)
-    if result.value is None:
-        return _ended(test, endpoint, "inconclusive", [], cases, reason=f"{test.metric}: {result.reason}")
-    mismatches = list(_bounds(test, result.value))
-    measured = {test.metric: result.value, "cases": float(len(cases))}
-    return _ended(test, endpoint, "fail" if mismatches else "pass", mismatches, cases, measured=measured)
-
-
-def _try_case(client: Client, test: AppTest, endpoint: Endpoint, case: Case) -> tuple[list[Mismatch], Answer | None]:
-    """One case's answer. A case without one fails its test: leaving it out would flatter the score."""
-    place = f"{test.cases}:{case.line}"
+    begun = attrs.evolve(begun, values=cases[0].input if cases else {})
     try:
-        answer = client.call(endpoint, case.input, probe=test.probe or None, arm=test.arm or None)
-    except ConnectionLost as error:
-        return [Mismatch(place, "an answer", error.message)], None
-    except OSError as error:
-        return [Mismatch(place, "an input file", f"{error.filename}: {error.strerror}")], None
-    if not answer.ok:
-        return [Mismatch(place, "an answer", f"{answer.status} {show(answer.body)}")], None
-    return [], answer
+        value = score(metric, expected, got)
+    except Undefined as error:
+        return attrs.evolve(begun, reason=f"{test.metric}: {error}")
+    told = attrs.evolve(begun, measured={test.metric: value, "cases": float(len(cases))})
+    if mismatches := tuple(_bounds(test, value)):
+        return attrs.evolve(told, verdict="fail", mismatches=mismatches)
+    return attrs.evolve(told, verdict="pass", passed=1)
 
 
 def _bounds(test: AppTest, value: float) -> Iterator[Mismatch]:
@@ -170,31 +152,6 @@ def _bounds(test: AppTest, value: float) -> Iterator[Mismatch]:
         yield Mismatch(test.metric, f"at least {test.metric_min:g}", f"{value:.6g}")
     if test.metric_max is not None and not value <= test.metric_max:
         yield Mismatch(test.metric, f"at most {test.metric_max:g}", f"{value:.6g}")
-
-
-def _ended(
-    test: AppTest,
-    endpoint: Endpoint,
-    verdict: Verdict,
-    mismatches: Sequence[Mismatch],
-    cases: Sequence[Case],
-    case: Case | None = None,
-    *,
-    reason: str = "",
-    measured: Mapping[str, float] | None = None,
-) -> Outcome:
-    shown = case or next(iter(cases), None)
-    return Outcome(
-        test=test,
-        verdict=verdict,
-        endpoint=endpoint.name,
-        seconds=0.0,
-        mismatches=tuple(mismatches),
-        reason=reason,
-        passed=int(verdict == "pass"),
-        measured=measured or {},
-        values=shown.input if shown else {},
-    )
 
 
 def load_metric(app: App, name: str) -> Metric:

@@ -23,7 +23,7 @@ class Outcome:
     test: AppTest
     verdict: Verdict
     endpoint: str
-    seconds: float
+    seconds: float = 0.0
     mismatches: tuple[Mismatch, ...] = ()
     reason: str = ""
     passed: int = 0
