@@ -1,9 +1,9 @@
 """An app under examination: what every check of its references looks at, and where it puts what it finds."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -13,10 +13,24 @@ from modelapp.document import At, Sources, key_name
 from modelapp.errors import HandlerError
 from modelapp.handlers import Definition
 from modelapp.problems import Problem
+from modelapp.runtime import RuntimeSpec
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, toml, toml_key
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class InstalledPlugins(Protocol):
+    """What reading an app needs to know of the installed plugins."""
+
+    @property
+    def runtimes(self) -> Mapping[str, RuntimeSpec]:
+        """Runtime name -> its record, of all that can be used."""
+        ...
+
+    def runtime(self, name: str) -> RuntimeSpec:
+        """The record of one. Raises PluginError, whose `plugin` is the one to blame, "" where there is none."""
+        ...
 
 
 @attrs.define
@@ -26,7 +40,7 @@ class Examination:
     app: App
     data: Mapping[str, Any]
     sources: Sources
-    runtimes: Sequence[str]
+    plugins: InstalledPlugins
     is_sound: Callable[[KeyPath], bool]
     problems: list[Problem] = attrs.Factory(list)
     doubtful: set[str] = attrs.Factory(set)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import tomli
@@ -11,22 +11,13 @@ from modelapp import references, syntax
 from modelapp.app import App
 from modelapp.document import Document, Sources
 from modelapp.errors import AppFileError, UsageError
+from modelapp.examination import InstalledPlugins
 from modelapp.problems import OVERRIDE, Problem, in_order
-from modelapp.runtime import RuntimeSpec
 from modelapp.spans import Spans, index
 from modelapp.tables import BROKEN, Reader
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NO_FILE = "go to the app's folder, or name it: modelapp -C DIR ..."
-
-
-class InstalledPlugins(Protocol):
-    """What reading an app needs to know of the installed plugins."""
-
-    @property
-    def runtimes(self) -> Mapping[str, RuntimeSpec]:
-        """Runtime name -> its record."""
-        ...
 
 
 def load_app(path: Path, plugins: InstalledPlugins, *, overrides: Sequence[str] = ()) -> App:
@@ -35,13 +26,12 @@ def load_app(path: Path, plugins: InstalledPlugins, *, overrides: Sequence[str] 
     Raises AppFileError with all that is wrong, UsageError for an override that cannot be read.
     """
     sources, data = read_sources(path, overrides)
-    runtimes = plugins.runtimes
-    reader = Reader(sources, {"runtime": {name: spec.options for name, spec in runtimes.items()}})
+    reader = Reader(sources, {"runtime": {name: spec.options for name, spec in plugins.runtimes.items()}})
     root = path.resolve().parent
     app = reader.read(App, data, root=root, path=path)
     if app is BROKEN:
         raise AppFileError(in_order(reader.problems))
-    found = references.check(app, data, sources, sorted(runtimes), reader.is_sound)
+    found = references.check(app, data, sources, plugins, reader.is_sound)
     if problems := [*reader.problems, *found]:
         raise AppFileError(in_order(problems))
     return _with_defaults(app)

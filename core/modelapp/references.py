@@ -1,13 +1,14 @@
 """What app.toml refers to: runtimes, models, files, functions, fields. Every dangling reference is a problem."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelapp import testchecks, wiring
 from modelapp.app import App, Model
 from modelapp.document import Sources
-from modelapp.examination import Examination
+from modelapp.errors import PluginError
+from modelapp.examination import Examination, InstalledPlugins
 from modelapp.extras import not_installed
 from modelapp.handlers import split_ref
 from modelapp.problems import Problem
@@ -21,11 +22,11 @@ def check(
     app: App,
     data: Mapping[str, Any],
     sources: Sources,
-    runtimes: Sequence[str],
+    plugins: InstalledPlugins,
     is_sound: Callable[[KeyPath], bool],
 ) -> list[Problem]:
     """Every reference that leads nowhere, in no order. `is_sound` tells what was not refused while reading."""
-    exam = Examination(app, data, sources, runtimes, is_sound)
+    exam = Examination(app, data, sources, plugins, is_sound)
     _app(exam)
     for model in app.models.values():
         _model(exam, model)
@@ -78,13 +79,20 @@ def _model(exam: Examination, model: Model) -> None:
 
 
 def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
-    if name in exam.runtimes:
+    if name in exam.plugins.runtimes:
         return
+    try:
+        exam.plugins.runtime(name)
+    except PluginError as error:
+        if error.plugin:  # a plugin has it, and is broken, disabled, or one of two
+            exam.add("MA031", error.message, path, "its plugin cannot be used", error.help)
+            return
     if absent := not_installed(name):
         exam.add("MA031", absent.message, path, "no plugin with this name is loaded", command=absent.command)
         return
-    notes = (f"installed runtimes: {', '.join(exam.runtimes) or 'none'}",)
-    exam.unknown("MA030", f'no runtime is called "{name}"', path, "unknown runtime", name, exam.runtimes, notes=notes)
+    runtimes = sorted(exam.plugins.runtimes)
+    notes = (f"installed runtimes: {', '.join(runtimes) or 'none'}",)
+    exam.unknown("MA030", f'no runtime is called "{name}"', path, "unknown runtime", name, runtimes, notes=notes)
 
 
 def _source(exam: Examination, source: str, path: KeyPath) -> None:

@@ -15,7 +15,7 @@ import uvloop
 
 from modelapp.app import App
 from modelapp.edge import Edge
-from modelapp.errors import AppFileError
+from modelapp.errors import AppFileError, PluginError
 from modelapp.lifecycle import Lifecycle
 from modelapp.loader import load_app
 from modelapp.problems import Problem
@@ -148,6 +148,12 @@ class FakePlugins:
             "python": RuntimeSpec(name="python", open=_open, options=RawOptions),
         }
     )
+
+    def runtime(self, name: str) -> RuntimeSpec:
+        """One of them; "jax" is that of a broken plugin."""
+        if name not in self.runtimes:
+            raise PluginError(f'"{name}" cannot be used', plugin="acme" if name == "jax" else "", help="mend acme")
+        return self.runtimes[name]
 
 
 class Dungeon:

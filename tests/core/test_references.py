@@ -15,6 +15,18 @@ MISTAKES = [
         'did you mean "onnx"?',
     ),
     (
+        "runtime broken",
+        'runtime = "onnx"',
+        'runtime = "jax"',
+        "MA031",
+        7,
+        11,
+        '"jax"',
+        '"jax" cannot be used',
+        "mend acme",
+        "",
+    ),
+    (
         "runtime absent",
         'runtime = "onnx"',
         'runtime = "tensorrt"',
