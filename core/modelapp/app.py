@@ -192,3 +192,7 @@ class App:
     def name(self) -> str:
         """[app] name."""
         return self.app.name
+
+    def endpoint_of(self, test: AppTest) -> Endpoint:
+        """The endpoint that a test calls: the one it names, else the only one."""
+        return self.endpoints[test.endpoint] if test.endpoint else next(iter(self.endpoints.values()))

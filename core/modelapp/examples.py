@@ -19,8 +19,7 @@ _FREE_SIZE = 8
 def first_tested_input(app: App, endpoint: Endpoint) -> dict[str, Any] | None:
     """The JSON document of the first test that expects an answer of `endpoint`; None where there is none."""
     for test in app.tests:
-        mine = test.endpoint == endpoint.name or (not test.endpoint and len(app.endpoints) == 1)
-        if mine and test.input and test.expect_error is None:
+        if app.endpoint_of(test) == endpoint and test.input and test.expect_error is None:
             return embedded(endpoint, test.input, app.root)
     return None
 

@@ -45,8 +45,7 @@ def _case(suite: ElementTree.Element, app: str, file: str, outcome: Outcome) -> 
         return
     # JUnit knows no third verdict; an inconclusive test must not look passed or skipped, so it is an error.
     kind = "failure" if outcome.verdict == "fail" else "error"
-    lines = [f"{found.path} expected {found.expected}, got {found.got}".strip() for found in outcome.mismatches]
-    lines = lines or [outcome.reason]
+    lines = [*map(str, outcome.mismatches)] or [outcome.reason]
     found = ElementTree.SubElement(case, kind, {"type": outcome.verdict, "message": _text(lines[0])})
     found.text = _text("\n".join(lines))
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import tomli
 
 from modelapp import references, syntax
@@ -28,13 +27,13 @@ def load_app(path: Path, plugins: InstalledPlugins, *, overrides: Sequence[str] 
     sources, data = read_sources(path, overrides)
     reader = Reader(sources, {"runtime": {name: spec.options for name, spec in plugins.runtimes.items()}})
     root = path.resolve().parent
-    app = reader.read(App, data, root=root, path=path)
+    app: App = reader.read(App, data, root=root, path=path)
     if app is BROKEN:
         raise AppFileError(in_order(reader.problems))
     found = references.check(app, data, sources, plugins, reader.is_sound)
     if problems := [*reader.problems, *found]:
         raise AppFileError(in_order(problems))
-    return _with_defaults(app)
+    return app
 
 
 def read_sources(path: Path, overrides: Sequence[str] = ()) -> tuple[Sources, dict[str, Any]]:
@@ -104,11 +103,3 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _with_defaults(app: App) -> App:
-    """The app with the endpoint of each test filled in: where there is one endpoint, a test need not name it."""
-    if len(app.endpoints) != 1:
-        return app
-    only = next(iter(app.endpoints))
-    return attrs.evolve(app, tests=tuple(attrs.evolve(test, endpoint=test.endpoint or only) for test in app.tests))

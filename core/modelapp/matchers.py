@@ -23,6 +23,9 @@ class Mismatch:
     expected: str
     got: str
 
+    def __str__(self) -> str:
+        return f"{self.path} expected {self.expected}, got {self.got}".strip()
+
 
 @attrs.frozen
 class Tolerance:

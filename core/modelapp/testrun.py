@@ -30,16 +30,11 @@ def run_tests(app: App, client: Client, tests: Iterable[AppTest]) -> Iterator[Ou
 def run_test(app: App, client: Client, test: AppTest) -> Outcome:
     """Run one test."""
     started = time.perf_counter()
-    begun = Outcome(test=test, endpoint=endpoint_of(app, test).name, verdict="inconclusive", values=test.input)
+    begun = Outcome(test=test, endpoint=app.endpoint_of(test).name, verdict="inconclusive", values=test.input)
     if not checks_something(test):
         return attrs.evolve(begun, reason="it checks nothing")
     outcome = _run_cases(app, client, begun) if test.cases else _run_repeats(app, client, begun)
     return attrs.evolve(outcome, seconds=time.perf_counter() - started)
-
-
-def endpoint_of(app: App, test: AppTest) -> Endpoint:
-    """The endpoint a test calls: the one it names, else the app's only one."""
-    return app.endpoints[test.endpoint] if test.endpoint else next(iter(app.endpoints.values()))
 
 
 def checks_something(test: AppTest) -> bool:

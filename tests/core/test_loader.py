@@ -61,9 +61,11 @@ def test_nested_tables_and_inline_tables_are_the_same(dungeon: Any) -> None:
 
 
 def test_a_test_need_not_name_the_only_endpoint(dungeon: Any) -> None:
-    """It is filled in."""
+    """It calls that one; with several, it names one."""
     app = dungeon.load(SMALL + '[[tests]]\nname = "a"\nexpect = { x = 1 }\n')
-    assert app.tests[0].endpoint == "tell"
+    assert app.endpoint_of(app.tests[0]).name == "tell"
+    app = dungeon.load()
+    assert [app.endpoint_of(test).name for test in app.tests] == ["continue", "continue", "continue", "both"]
 
 
 def test_line_ends_and_a_byte_order_mark_do_not_matter(dungeon: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from modelapp.app import App, AppInfo, AppTest, Endpoint, ExpectError
 from modelapp.client import Answer, Client, ConnectionLost
 from modelapp.errors import AppFileError
-from modelapp.testrun import checks_something, endpoint_of, run_tests
+from modelapp.testrun import checks_something, run_tests
 from modelapp.verdicts import Outcome
 
 Script = Callable[[Mapping[str, Any], dict[str, Any]], Any]
@@ -252,9 +252,3 @@ def test_a_metric_of_the_apps_own(run: Run, name: str, verdict: str, words: str)
     outcome, _ = run({"y": True}, {"c.jsonl": CASES, "handlers.py": OWN}, **keys)
     assert outcome.verdict == verdict
     assert words in outcome.reason
-
-
-def test_a_test_without_an_endpoint_calls_the_only_one() -> None:
-    """With several, it names one."""
-    app = App(app=AppInfo(name="a"), endpoints={"a": Endpoint(name="a"), "b": Endpoint(name="b")})
-    assert endpoint_of(app, AppTest(name="t", endpoint="b")).name == "b"

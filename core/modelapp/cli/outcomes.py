@@ -124,8 +124,7 @@ def annotate(app: App, outcomes: Sequence[Outcome], console: Console) -> None:
 
 def explanation(outcome: Outcome) -> str:
     """Why a test did not pass, in one paragraph."""
-    found = [f"{item.path} expected {item.expected}, got {item.got}".strip() for item in outcome.mismatches]
-    return "\n".join(found[:_MOST_MISMATCHES]) or outcome.reason
+    return "\n".join(map(str, outcome.mismatches[:_MOST_MISMATCHES])) or outcome.reason
 
 
 def _markdown(app: App, outcomes: Sequence[Outcome]) -> str:

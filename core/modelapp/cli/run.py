@@ -15,7 +15,6 @@ from modelapp.foreground import Foreground
 from modelapp.launch import prepare
 from modelapp.payload import curl
 from modelapp.replicaevents import Event
-from modelapp.testrun import endpoint_of
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -137,4 +136,4 @@ class _Screen:
 def example(app: App, url: str) -> str:
     """A call that works: the input of the first test that expects an answer, as a curl command; "" without one."""
     test: AppTest | None = next((test for test in app.tests if test.input and test.expect_error is None), None)
-    return curl(url, endpoint_of(app, test), test.input, app.root) if test else ""
+    return curl(url, app.endpoint_of(test), test.input, app.root) if test else ""
