@@ -6,7 +6,7 @@ from typing import Any
 
 import tomli
 
-from modelapp import references, syntax
+from modelapp import references
 from modelapp.app import App
 from modelapp.document import Document, Sources
 from modelapp.errors import AppFileError, UsageError
@@ -39,15 +39,23 @@ def load_app(path: Path, plugins: InstalledPlugins, *, overrides: Sequence[str] 
 def read_sources(path: Path, overrides: Sequence[str] = ()) -> tuple[Sources, dict[str, Any]]:
     """The texts an app is made of, indexed, and their merged data. Raises as `load_app` does, on the first fault."""
     text = _read(path)
-    data = syntax.parse(path, text)
-    if isinstance(data, Problem):
-        raise AppFileError([data])
+    data = parse(path, text)
     documents = []
     for override in overrides:
         document, values = _override(override)
         documents.append(document)
         data = _merged(data, values)
     return Sources(Document(path, text, index(text)), documents), data
+
+
+def parse(file: Path, text: str) -> dict[str, Any]:
+    """The data of a TOML text. Raises AppFileError with its first syntax error."""
+    try:
+        return tomli.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        from modelapp import syntax  # 5 ms, spent only on a broken text
+
+        raise AppFileError([syntax.problem_of(file, text, error)]) from None
 
 
 def _read(path: Path) -> str:

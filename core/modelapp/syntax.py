@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tomli
 
@@ -21,16 +20,12 @@ _WORDS |= {"False": "false", "FALSE": "false", "no": "false", "off": "false"}
 _QUOTES = dict.fromkeys("\u201c\u201d\u201e\u201f`\u00b4", '"') | dict.fromkeys("\u2018\u2019", "'")
 
 
-def parse(file: Path, text: str) -> dict[str, Any] | Problem:
-    """The data of a TOML text, or its first syntax error as a problem."""
-    try:
-        return tomli.loads(text.removeprefix("\ufeff"))
-    except tomli.TOMLDecodeError as error:
+def problem_of(file: Path, text: str, error: ValueError | RecursionError) -> Problem:
+    """What is wrong with a TOML text, of which tomli says `error`."""
+    if isinstance(error, tomli.TOMLDecodeError):
         return _recast(Fault(file, text, error))
-    except RecursionError:
-        message = "lists or tables are nested too deeply"
-    except ValueError:
-        message = "an integer has thousands of digits"
+    deep = isinstance(error, RecursionError)
+    message = "lists or tables are nested too deeply" if deep else "an integer has thousands of digits"
     return Problem(code="MA001", message=message, file=file, line=0, column=0)
 
 

@@ -1,20 +1,22 @@
 """The tables of app.toml read into their classes. All that is wrong is collected; what is right is kept."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any, get_args, get_origin
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import attrs
 
 from modelapp import strict
 from modelapp.app import Field
-from modelapp.complaints import Around, Complaints
 from modelapp.document import Sources
 from modelapp.fieldtype import FieldType
 from modelapp.problems import Problem
 from modelapp.runtime import RawOptions
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest
+
+if TYPE_CHECKING:
+    from modelapp.complaints import Around, Complaints
 
 BROKEN: Any = object()
 """Stands for a value that was refused."""
@@ -46,7 +48,12 @@ class Reader:
         self._broken: set[KeyPath] = set()
         self._sources = sources
         self._plugins = plugins
-        self._complaints = Complaints(sources, columns)
+
+    @cached_property
+    def _complaints(self) -> "Complaints":
+        from modelapp.complaints import Complaints  # spent only on a file with problems
+
+        return Complaints(self._sources, columns)
 
     def read(self, cls: type, data: Mapping[str, Any], **given: Any) -> Any:
         """The whole file as an instance of `cls`, without what is broken; BROKEN where nothing is left."""
@@ -62,7 +69,7 @@ class Reader:
         return BROKEN
 
     def _table(
-        self, cls: type, value: Any, path: KeyPath, around: Around, given: Mapping[str, Any], owner: str = ""
+        self, cls: type, value: Any, path: KeyPath, around: "Around", given: Mapping[str, Any], owner: str = ""
     ) -> Any:
         if not isinstance(value, dict):
             return self._report(path, self._complaints.no_table(cls, value, path))
@@ -119,7 +126,7 @@ class Reader:
         return True
 
     def _options(
-        self, plugin: "attrs.Attribute[Any]", table: Mapping[str, Any], path: KeyPath, inside: Around
+        self, plugin: "attrs.Attribute[Any]", table: Mapping[str, Any], path: KeyPath, inside: "Around"
     ) -> dict[str, Any]:
         kind = plugin.metadata["plugin"]
         chosen = table.get(kind)
@@ -132,7 +139,9 @@ class Reader:
         read = self._table(cls, options, (*path, chosen), inside, {}, f"the {chosen} {kind}")
         return {} if read is BROKEN else {plugin.name: read}
 
-    def _value(self, wanted: Any, value: Any, path: KeyPath, around: Around, one: "attrs.Attribute[Any] | None") -> Any:
+    def _value(
+        self, wanted: Any, value: Any, path: KeyPath, around: "Around", one: "attrs.Attribute[Any] | None"
+    ) -> Any:
         wanted = strict.without_none(wanted)
         origin, parts = get_origin(wanted), get_args(wanted)
         if wanted is Any:
@@ -150,7 +159,7 @@ class Reader:
             return self._items(origin, parts[0], value, path, around)
         return self._leaf(wanted, value, path, one)
 
-    def _mapping(self, wanted: Any, value: Any, path: KeyPath, around: Around) -> Any:
+    def _mapping(self, wanted: Any, value: Any, path: KeyPath, around: "Around") -> Any:
         if not isinstance(value, dict):
             return self._report(path, self._complaints.no_table(None, value, path))
         if problem := self._complaints.unnamed(wanted, value, path):
@@ -179,7 +188,7 @@ class Reader:
             return False
         return True
 
-    def _items(self, make: Any, wanted: Any, value: Any, path: KeyPath, around: Around) -> Any:
+    def _items(self, make: Any, wanted: Any, value: Any, path: KeyPath, around: "Around") -> Any:
         if not isinstance(value, list):
             return self._report(path, self._complaints.no_list(wanted, value, path))
         read = [self._value(wanted, item, (*path, number), around, None) for number, item in enumerate(value)]
