@@ -76,7 +76,7 @@ class Field:
     min_items: int | None = key("fewest items of a list", default=None, min=0)
     max_items: int | None = key("most items of a list", default=None, min=0)
     pattern: str = key("a regular expression that a str must match somewhere", default="")
-    choices: tuple[Any, ...] = key("the only values allowed", default=())
+    choices: tuple[Any, ...] = key("the only values allowed; in a list, of its items", default=())
     max_side_px: int | None = key("longest side of an image, in pixels", default=None, min=1)
     max_seconds: float | None = key("longest audio or video, in seconds", default=None, min=0)
     dtype: str = key("element type of a tensor", default="float32")

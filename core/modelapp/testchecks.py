@@ -6,7 +6,9 @@ from typing import Any
 
 from modelapp import fieldchecks
 from modelapp.app import AppTest, Endpoint, Field
+from modelapp.cases import read_cases
 from modelapp.document import At
+from modelapp.errors import AppFileError
 from modelapp.examination import Examination
 from modelapp.fieldtype import MEDIA
 from modelapp.metrics import METRICS
@@ -67,8 +69,11 @@ def _content(exam: Examination, test: AppTest, raw: dict[str, Any], path: KeyPat
     if None not in (test.metric_min, test.metric_max) and test.metric_min > test.metric_max:  # type: ignore[operator] # not None
         message = '"metric_max" is below "metric_min"'
         exam.replace("MA027", message, (*path, "metric_max"), "no score fits between them", test.metric_min)
-    if test.cases:
-        exam.is_file(test.cases, (*path, "cases"))
+    if test.cases and exam.is_file(test.cases, (*path, "cases")):
+        try:
+            read_cases(exam.root / test.cases)
+        except AppFileError as error:
+            exam.problems += error.problems
     if test.expect_file:
         exam.is_file(test.expect_file, (*path, "expect_file"))
     for name, pattern in test.expect_match.items():

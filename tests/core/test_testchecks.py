@@ -228,3 +228,13 @@ def test_each_mistake_is_told_where_it_stands(dungeon, mistake):
 def test_each_mistake_can_be_mended(dungeon, mistake):
     """The file loads with the edit of its problem; where no edit can help, a command is told, or only the help."""
     dungeon.expect_mended(mistake)
+
+
+def test_cases_that_cannot_be_read_are_told_in_their_file(dungeon):
+    """Every bad line, before a model is loaded."""
+    (dungeon.root / "data" / "holdout.jsonl").write_text('{"input": {}, "expect": {}}\n{\n[]\n')
+    problems = dungeon.problems(dungeon.text)
+    assert [(problem.code, problem.file.name, problem.line) for problem in problems] == [
+        ("MA059", "holdout.jsonl", 2),
+        ("MA059", "holdout.jsonl", 3),
+    ]
