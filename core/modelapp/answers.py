@@ -14,6 +14,7 @@ from modelapp.fieldtype import FieldType
 from modelapp.mismatch import Check, Mismatch, wrong_type
 from modelapp.values import BOX_FIELDS
 
+_FINITE = frozenset({str, int, bool, bytes, type(None)})
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -28,7 +29,7 @@ def encode_json(value: Any) -> bytes:
         raise ModelFailed("the answer cannot be written as JSON: it holds itself, or nests too deeply") from None
     # The encoder writes NaN and infinity as null. So an answer without null has none; one with it is looked through.
     if b"null" in body:
-        place = _find_not_finite(value)
+        place = find_not_finite(value)
         if place is not None:
             raise ModelFailed(f"the answer holds NaN or infinity{f' at {place}' if place else ''}")
     return body
@@ -74,20 +75,28 @@ def _hook(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=_hook).encode
 
 
-def _find_not_finite(value: Any) -> str | None:
+def find_not_finite(value: Any) -> str | None:
     """The path of the first NaN or infinity, "" for the value itself, None where there is none."""
     if isinstance(value, float | np.floating):
         return None if math.isfinite(value) else ""
     if isinstance(value, np.ndarray):
-        return _find_not_finite(value.tolist()) if value.dtype.kind in "fO" else None
+        return find_not_finite(value.tolist()) if value.dtype.kind in "fO" else None
     if isinstance(value, Mapping):
         steps = ((str(key), child) for key, child in value.items())
     elif isinstance(value, list | tuple | set | frozenset):
         steps = ((f"[{index}]", child) for index, child in enumerate(value))
-    else:
+    elif type(value) in _FINITE:
         return None
+    else:  # instances of classes, which the encoder writes as objects
+        try:
+            plain = msgspec.to_builtins(value, enc_hook=_hook)
+        except ModelFailed:  # an array with NaN
+            return ""
+        except Exception:  # nothing that JSON can hold
+            return None
+        return None if type(plain) in _FINITE else find_not_finite(plain)
     for step, child in steps:
-        path = _find_not_finite(child)
+        path = find_not_finite(child)
         if path is not None:
             return Mismatch("", path).below(step).path
     return None
@@ -184,7 +193,10 @@ def _scalar(word: str, kinds: tuple[type, ...], plain: type, limits: Sequence[bo
             value = value.item()
         if not isinstance(value, kinds) or (plain is not bool and isinstance(value, bool)):
             raise wrong_type(word, value)
-        value = plain(value)
+        try:
+            value = plain(value)
+        except OverflowError:
+            raise Mismatch(f"is too large for a {word}") from None
         if plain is float and not math.isfinite(value):
             raise Mismatch("is NaN or infinite")
         for limit in limits:

@@ -150,16 +150,16 @@ class Batcher:
         started = perf_counter()
         try:
             outcome = self._execution.run(((rows, count),), run)[0]
-        except Exception as error:  # told below like any other outcome
+        except BaseException as error:  # told below like any other outcome; a model may also call sys.exit
             outcome = error
         seconds = perf_counter() - started
         self.runs += 1
         self.rows_run += count
-        self._pacing.learn(count, 1, seconds, run.infer_s)
         call.timings_ms["queue"] = call.timings_ms.get("queue", 0.0)
         call.add_time("execute", seconds * 1e3)
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise self._told(outcome)
+        self._pacing.learn(count, 1, seconds, run.infer_s)
         return outcome
 
     def _pump_soon(self) -> None:
@@ -228,7 +228,8 @@ class Batcher:
         self.runs += 1 + isolated.extra_runs
         self.rows_run += rows
         self.extra_runs += isolated.extra_runs
-        if not isolated.extra_runs:
+        # A run that failed says nothing about the time of one that works.
+        if not isolated.extra_runs and not isinstance(isolated.outcomes[0], BaseException):
             self._pacing.learn(rows, len(works), seconds, batch.run.infer_s)
         execute_ms = seconds * 1e3
         for work, outcome in zip(works, isolated.outcomes, strict=True):
@@ -246,12 +247,12 @@ class Batcher:
         future: asyncio.Future[Any] = work.future
         if future.done():
             return
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             future.set_exception(self._told(outcome))
         else:
             future.set_result(outcome)
 
-    def _told(self, error: Exception) -> RequestError:
+    def _told(self, error: BaseException) -> RequestError:
         if isinstance(error, RequestError):
             # A fresh one each: many futures must not share a traceback.
             return error.again()

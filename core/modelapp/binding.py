@@ -6,16 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelapp.errors import InvalidInput, NotReady
+from modelapp.errors import InvalidInput
+from modelapp.leaves import leaf_kinds, told_kinds
 from modelapp.runtime import Rows
 from modelapp.signature import Signature, TensorSpec
 from modelapp.tensors import describe_shape
 
 
-def bind_model(name: str, signature: Signature | None, values: Mapping[str, Any]) -> tuple[Rows, bool]:
+def bind_model(name: str, signature: Signature, values: Mapping[str, Any]) -> tuple[Rows, bool]:
     """The model's rows, and whether they are one row without a row axis of its own. Raises InvalidInput."""
-    if signature is None:
-        raise NotReady(f'model "{name}" is not loaded', retry_after_s=1)
     if signature.kind == "records":
         return _records(values)
     named = _by_name(signature, values)
@@ -35,11 +34,19 @@ def bind_model(name: str, signature: Signature | None, values: Mapping[str, Any]
     return arrays, singles == {True}
 
 
-def first_row(answer: Rows) -> Any:
-    """The answer of a single row, without the row axis."""
-    if isinstance(answer, Mapping):
+def first_row(signature: Signature, answer: Rows) -> Any:
+    """The answer of a single row, without the row axis.
+
+    A model that is not batched may give outputs whose axis 0 counts something else: boxes, say. It is kept unless its
+    declared size is 1 or the symbol of an input's axis 0.
+    """
+    if not isinstance(answer, Mapping):
+        return answer[0]
+    if signature.batched:
         return {name: array[0] for name, array in answer.items()}
-    return answer[0]
+    rows = {1, *(spec.shape[0] for spec in signature.inputs if spec.shape and isinstance(spec.shape[0], str))}
+    counted = {spec.name for spec in signature.outputs if spec.shape and spec.shape[0] in rows}
+    return {name: array[0] if name in counted and array.shape[:1] == (1,) else array for name, array in answer.items()}
 
 
 def _records(values: Mapping[str, Any]) -> tuple[Rows, bool]:
@@ -59,7 +66,10 @@ def _by_name(signature: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
         if signature.input(key) is not None:
             named[key] = value
         elif isinstance(value, Mapping):
-            named.update(value)
+            for inner in value:
+                if inner in named:
+                    raise InvalidInput(f'the input "{inner}" is given twice, once in "{key[:80]}"', field=str(inner))
+                named[inner] = value[inner]
         else:
             strangers[key] = value
     if len(strangers) == 1 and len(signature.inputs) == 1 and not named:
@@ -67,7 +77,8 @@ def _by_name(signature: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
     for key in (*strangers, *named):
         if signature.input(key) is None:
             wanted = ", ".join(spec.name for spec in signature.inputs)
-            raise InvalidInput(f'the model has no input "{key}"; its inputs: {wanted}', field=key)
+            short = str(key)[:80]
+            raise InvalidInput(f'the model has no input "{short}"; its inputs: {wanted}', field=short)
     return named
 
 
@@ -76,7 +87,7 @@ def _with_rows(spec: TensorSpec, value: Any, *, batched: bool) -> tuple[NDArray[
     rank = len(spec.shape)
     if array.ndim == rank:
         return array, False
-    if array.ndim == rank - 1 and (batched or spec.shape[0] in (1, None)):
+    if array.ndim == rank - 1 and (batched or spec.shape[0] == 1 or not isinstance(spec.shape[0], int)):
         return array[np.newaxis], True
     raise InvalidInput(
         f'input "{spec.name}" wants {describe_shape(spec.shape)} or one row of it, got {describe_shape(array.shape)}',
@@ -86,11 +97,15 @@ def _with_rows(spec: TensorSpec, value: Any, *, batched: bool) -> tuple[NDArray[
 
 def _from_plain(spec: TensorSpec, value: Any) -> NDArray[Any]:
     """Numbers and nested lists in the model's dtype; only where that loses nothing."""
+    wanted = spec.numpy_dtype
+    kinds_found = leaf_kinds(value) if isinstance(value, list) else set()
+    # Not left to numpy: texts as long as the longest of them would fill the memory, and true become 1.
+    if wanted.kind != "O" and (str in kinds_found or (bool in kinds_found and len(kinds_found) > 1)):
+        raise InvalidInput(f'input "{spec.name}" wants {spec.dtype}, got {told_kinds(kinds_found)}', field=spec.name)
     try:
-        array = np.asarray(value, dtype=None if spec.numpy_dtype.kind != "O" else object)
+        array = np.asarray(value, dtype=None if wanted.kind != "O" else object)
     except ValueError as error:
         raise InvalidInput(f'input "{spec.name}" is not rectangular', field=spec.name) from error
-    wanted = spec.numpy_dtype
     if array.dtype == wanted or not array.size:
         return array.astype(wanted)
     kinds = {"b": "b", "i": "iu", "u": "iu", "f": "fiu"}

@@ -3,12 +3,25 @@
 import traceback
 from pathlib import Path
 
+_MOST_CHARS = 1000  # a message may hold a whole array
+
 
 def blame(error: BaseException, root: Path) -> str:
     """ "TypeError: text (handlers.py:12)"; the place is the deepest line below `root`, left out where there is none."""
-    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    told = _told(error)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if file.is_relative_to(root):
             return f"{told} ({file.relative_to(root).as_posix()}:{frame.lineno})"
     return told
+
+
+def _told(error: BaseException) -> str:
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # an exception class of the app's own may fail at that too
+        return kind
+    if len(text) > _MOST_CHARS:
+        text = f"{text[:_MOST_CHARS]}..."
+    return f"{kind}: {text}" if text else kind

@@ -154,7 +154,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise InvalidInput(f'the key "{key[:80]}" stands twice in one object', field=key)
+            raise InvalidInput(f'the key "{key[:80]}" stands twice in one object', field=key[:80])
         seen.add(key)
 
 

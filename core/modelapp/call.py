@@ -25,6 +25,14 @@ def new_id() -> str:
     return f"{_PROCESS}{next(_COUNT) & 0xFFFFFFFF:08x}"
 
 
+def is_cancelled() -> bool:
+    """Whether the running task was asked to end; a CancelledError without that is some code's own."""
+    import asyncio  # see `Call.watch`
+
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Call:
     """What every layer below the edge knows about one request. Times are seconds of `time.monotonic`."""
 

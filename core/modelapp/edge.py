@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 
-from modelapp.call import CONTROL_HEADER, Call
+from modelapp.call import CONTROL_HEADER, Call, is_cancelled
 from modelapp.errors import BadRequest, DeadlineExceeded, QueueFull, RequestError, SlowBody, TooLarge
 from modelapp.lifecycle import Lifecycle
 from modelapp.overdue import Overdue
@@ -32,6 +32,7 @@ LINGER_BYTES = 64 * 1024 * 1024
 LINGER_S = 5.0
 """How much of a refused body is read and dropped, so that a client still sending meets the answer, not a reset."""
 
+_MOST_RETRY_S = 3600
 _log = logging.getLogger("modelapp.edge")
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 _BODILESS = frozenset({"GET", "HEAD"})
@@ -94,15 +95,18 @@ class Edge:
             self._send(protocol, call, await route.handler(request))
         except RequestError as error:
             self._send(protocol, call, self._shape(path, error))
-        except asyncio.CancelledError:
-            if task is None or not self._overdue.expired(task):
-                raise
-            task.uncancel()
-            self._send(protocol, call, self._shape(path, self._too_late(call, unread)))
-            unread = False
-        except Exception:  # whatever a handler or plugin raises, the client gets an answer
-            _log.exception("request %s: %s %s failed", call.id, method, path)
-            failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # whatever a handler or plugin raises, sys.exit too, the client gets an answer
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                if task is None or not self._overdue.expired(task):
+                    raise
+                task.uncancel()
+                failure = self._too_late(call, unread)
+                unread = False
+            else:
+                _log.exception("request %s: %s %r failed", call.id, method, path)
+                failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
             self._send(protocol, call, self._shape(path, failure))
         finally:
             if task is not None:
@@ -144,11 +148,11 @@ class Edge:
         try:
             response = self.table.error_shape(path)(error)
         except Exception:  # a plugin's error shape is no reason to answer nothing
-            _log.exception("the error shape of %s failed", path)
+            _log.exception("the error shape of %r failed", path)
             response = _UNSHAPED
         more = list(error.headers)
         if error.retry_after_s is not None or error.status in (429, 503):
-            more.append(("retry-after", str(max(1, -int(-(error.retry_after_s or 1) // 1)))))
+            more.append(("retry-after", str(max(1, -int(-min(error.retry_after_s or 1, _MOST_RETRY_S) // 1)))))
         present = {name for name, _ in response.headers}
         extra = tuple(header for header in more if header[0] not in present)
         return HttpResponse(response.status, response.body, response.content_type, response.headers + extra)

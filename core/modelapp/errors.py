@@ -143,7 +143,9 @@ class RequestError(ModelAppError):
 
     def again(self) -> "Self":
         """An equal error without traceback, for another request with the same outcome."""
-        return type(self)(self.message, field=self.field, retry_after_s=self.retry_after_s, headers=self.headers)
+        fresh = type(self).__new__(type(self), *self.args)  # not by its constructor: an app's own takes what it likes
+        fresh.__dict__.update(self.__dict__)
+        return fresh
 
 
 class BadRequest(RequestError):

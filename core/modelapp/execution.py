@@ -4,11 +4,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from time import perf_counter
 from typing import cast
 
+import attrs
 import numpy as np
 
+from modelapp.answers import find_not_finite
 from modelapp.app import Model
 from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory, RequestError
-from modelapp.padding import Padding
+from modelapp.padding import Padding, check_pad
 from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
 from modelapp.tensors import InputCheck, OutputCheck, finite_rows
 
@@ -16,14 +18,17 @@ from modelapp.tensors import InputCheck, OutputCheck, finite_rows
 class Execution:
     """How the rows of one loaded model are checked, keyed, split, stacked and run.
 
-    The batcher above it knows rows only by their number and key.
+    The batcher above it knows rows only by their number and key. Raises LoadError where `pad` does not fit the model.
     """
 
     def __init__(self, loaded: LoadedModel, model: Model) -> None:
         self.loaded = loaded
         self.signature = loaded.signature
         self.records = self.signature.kind == "records"
+        if not self.records and not self.signature.inputs:  # nothing that goes in could count rows
+            self.signature = attrs.evolve(self.signature, batched=False)
         self._model = model
+        check_pad(self.signature, model)
         self._padding = Padding(self.signature, model.pad)
         self._check = InputCheck(self.signature)
         self._check_outputs = OutputCheck(self.signature)
@@ -39,6 +44,8 @@ class Execution:
         arrays = self._check(cast("Arrays", rows))
         if not self.signature.batched:
             return arrays, 1, ()
+        if not arrays:
+            raise InvalidInput("a request must hold at least one input")
         return arrays, len(next(iter(arrays.values()))), self._padding.key(arrays)
 
     def pieces(self, rows: Rows, count: int) -> list[tuple[Rows, int]]:
@@ -86,13 +93,16 @@ class Execution:
         outputs = cast("Arrays", self._infer(self._padding.stack(parts), run))
         self._check_outputs(outputs, rows)
         answers: list[Rows | Exception] = list(self._padding.cut(outputs, parts, sizes))
-        if self._model.finite and (good := finite_rows(outputs)) is not None:
+        if self._model.finite and (good := finite_rows(outputs, batched=self.signature.batched)) is not None:
             row = 0
             for index, size in enumerate(sizes):
                 if not good[row : row + size].all():
-                    answers[index] = ModelFailed(f'model "{self._model.name}" answered with NaN or infinity')
+                    answers[index] = self._not_finite()
                 row += size
         return answers
+
+    def _not_finite(self) -> ModelFailed:
+        return ModelFailed(f'model "{self._model.name}" answered with NaN or infinity')
 
     def _run_records(self, parts: Sequence[Rows], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
         answers = self._infer([record for part in parts for record in cast("Records", part)], run)
@@ -105,6 +115,8 @@ class Execution:
         cuts: list[Rows | Exception] = []
         row = 0
         for size in sizes:
-            cuts.append(answers[row : row + size])
+            mine = answers[row : row + size]
+            spoilt = self._model.finite and find_not_finite(mine) is not None
+            cuts.append(self._not_finite() if spoilt else mine)
             row += size
         return cuts

@@ -1,9 +1,11 @@
 """Functions of handlers.py at work: loaded once, run on the loop or beside it, their failures told as outcomes."""
 
 import asyncio
+import contextlib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -11,7 +13,7 @@ from typing import Any
 
 from modelapp import handlers
 from modelapp.blame import blame
-from modelapp.call import Call
+from modelapp.call import Call, is_cancelled
 from modelapp.errors import ModelFailed, QueueFull, RequestError
 
 log = logging.getLogger("modelapp")
@@ -19,6 +21,7 @@ log = logging.getLogger("modelapp")
 
 MAX_WAITING = 256
 """Calls of synchronous functions that may be under way at once; one more is refused like a full queue."""
+_UNFINISHED = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
 
 
 class Function:
@@ -32,21 +35,29 @@ class Function:
         self._is_async = inspect.iscoroutinefunction(self._function)
 
     async def __call__(self, call: Call, *arguments: Any) -> Any:
-        """Its result for one request. What it raises becomes ModelFailed, but a RequestError passes as it is."""
-        try:
-            return await self._start(arguments)
-        except RequestError:
-            raise
-        except Exception as error:
-            raise self._failed(error) from error
-
-    def _start(self, arguments: tuple[Any, ...]) -> Awaitable[Any]:
+        """Its result for one request. What it raises, sys.exit included, becomes ModelFailed; a RequestError passes."""
         if self._is_async:
-            result: Awaitable[Any] = self._function(*arguments)
-            return result
-        return self._threads.start(self._function, arguments)
+            result, raised = await _awaited(self._function, arguments)
+        else:
+            result, raised = await self._threads.start(self._function, arguments)
+        if raised is not None:
+            try:
+                raise (raised if isinstance(raised, RequestError) else self._failed(raised)) from None
+            finally:
+                del raised  # an exception and the frame that holds it keep each other in memory
+        if isinstance(result, _UNFINISHED):
+            raise self._unfinished(result)
+        return result
 
-    def _failed(self, error: Exception) -> ModelFailed:
+    def _unfinished(self, result: Any) -> ModelFailed:
+        with contextlib.suppress(AttributeError):
+            result.close()  # an asynchronous generator has none
+        kind = type(result).__name__
+        told = f"{self.ref} answered a {kind}; it must return its result, or be an `async def` that does"
+        log.error("%s", told)
+        return ModelFailed(told)
+
+    def _failed(self, error: BaseException) -> ModelFailed:
         failure = ModelFailed(f"{self.ref} raised {blame(error, self._root)}")
         log.error("%s", failure.message)
         log.debug("in full:", exc_info=error)
@@ -61,13 +72,15 @@ class FunctionThreads:
         self._under_way = 0
         self._lock = Lock()
 
-    def start(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> "asyncio.Future[Any]":
-        """Run it on a thread. Raises QueueFull where too many are under way."""
+    def start(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> "asyncio.Future[tuple[Any, BaseException | None]]":
+        """Run it on a thread: its result, or what it raised. Raises QueueFull where too many are under way."""
         if self._under_way >= MAX_WAITING:
             raise QueueFull(f"{self._under_way} calls of handler functions are under way", retry_after_s=1)
         with self._lock:
             self._under_way += 1
-        future = self._pool.submit(function, *arguments)
+        future = self._pool.submit(_outcome, function, arguments)
         future.add_done_callback(self._ended)
         return asyncio.wrap_future(future)
 
@@ -97,3 +110,23 @@ class Functions:
     def close(self) -> None:
         """Free the threads."""
         self._threads.close()
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """Never raises: a future refuses StopIteration, and SystemExit would end the loop that waits for it."""
+    try:
+        return function(*arguments), None
+    except BaseException as error:
+        return None, error
+
+
+async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """As `_outcome`, of an asynchronous function. Passes on that the running task was asked to end."""
+    try:
+        return await function(*arguments), None
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            raise
+        return None, error

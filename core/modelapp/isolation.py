@@ -18,7 +18,7 @@ INDIVISIBLE = (Cancelled, DeadlineExceeded, OutOfMemory)
 class Isolated(Generic[R]):
     """One outcome a member, in order: its result or its error; and how many runs came on top of the first."""
 
-    outcomes: list[R | Exception]
+    outcomes: list[R | BaseException]
     extra_runs: int
 
 
@@ -28,20 +28,20 @@ def allowance(members: int) -> int:
 
 
 def run_isolated(
-    members: Sequence[T], execute: Callable[[Sequence[T]], Sequence[R | Exception]], *, split: bool = True
+    members: Sequence[T], execute: Callable[[Sequence[T]], Sequence[R | BaseException]], *, split: bool = True
 ) -> Isolated[R]:
-    """Run all members together; where that raises, halve until each offender stands alone.
+    """Run all members together; where that raises, be it SystemExit, halve until each offender stands alone.
 
     Every offender found allows another `allowance(n)` runs, once any member has succeeded. When the first allowance is
     used up without one success the fault is the model's, not a member's, and all fail with the first error.
     """
     try:
         return Isolated(list(execute(members)), 0)
-    except Exception as error:
+    except BaseException as error:
         first = error
     if not split or len(members) == 1 or isinstance(first, INDIVISIBLE):
         return Isolated([first] * len(members), 0)
-    outcomes: list[R | Exception] = [first] * len(members)
+    outcomes: list[R | BaseException] = [first] * len(members)
     middle = len(members) // 2
     parts = [(middle, len(members)), (0, middle)]
     per_offender = allowance(len(members))
@@ -54,7 +54,7 @@ def run_isolated(
         try:
             outcomes[start:end] = execute(members[start:end])
             succeeded = True
-        except Exception as error:
+        except BaseException as error:
             if isinstance(error, INDIVISIBLE):
                 break
             if end - start == 1:

@@ -6,9 +6,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelapp.app import Pad
+from modelapp.app import Model, Pad
+from modelapp.errors import LoadError
 from modelapp.runtime import Arrays
 from modelapp.signature import Signature
+
+
+def check_pad(signature: Signature, model: Model) -> None:
+    """Raise LoadError where `pad` names no input, or an input that its value cannot fill."""
+    sides: dict[Any, str] = {}
+    for name, pad in model.pad.items():
+        place = f"models.{model.name}.pad.{name}"
+        spec = signature.input(name)
+        if spec is None:
+            known = ", ".join(spec.name for spec in signature.inputs) or "none, it takes records"
+            raise _unusable(model, f'{place}: the model has no input "{name}"', f"its inputs: {known}")
+        kind = spec.numpy_dtype.kind
+        if kind not in "iuf":
+            raise _unusable(model, f"{place}: {spec.dtype} cannot be padded", "pad inputs of numbers only")
+        limits = np.iinfo(spec.numpy_dtype) if kind in "iu" else None
+        if limits and not (float(pad.value).is_integer() and limits.min <= pad.value <= limits.max):
+            raise _unusable(model, f"{place}: {spec.dtype} cannot hold the value {pad.value:g}", "value = 0")
+        for dim in spec.shape[1:]:
+            if isinstance(dim, str) and sides.setdefault(dim, pad.side) != pad.side:
+                told = f'{place}: it is padded on the {pad.side}, another input with the size "{dim}" is not'
+                raise _unusable(model, told, "inputs that share a size are padded on the same side")
+
+
+def _unusable(model: Model, message: str, help: str) -> LoadError:
+    return LoadError(message, model=model.name, help=help)
 
 
 class Padding:

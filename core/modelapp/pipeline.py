@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 from modelapp.app import Endpoint, Split
 from modelapp.binding import bind_model, first_row
 from modelapp.call import Call
-from modelapp.errors import InvalidInput, RequestError
-from modelapp.functions import Functions
+from modelapp.errors import InvalidInput, ModelFailed, NotReady, RequestError
+from modelapp.functions import Function, Functions
+from modelapp.mismatch import told
 from modelapp.served import ServedModel
 
 Values: TypeAlias = Mapping[str, Any]
@@ -41,7 +42,7 @@ class Pipeline:
     async def run(self, values: Values, call: Call) -> Any:
         """The endpoint's result for one request; raises RequestError."""
         if self._before is not None:
-            values = await self._before(call, values)
+            values = await _prepared(self._before, call, values)
         result = await self._body(values, call)
         if self._after is not None:
             result = await self._after(call, result)
@@ -54,11 +55,13 @@ class Pipeline:
 
         async def run_model(values: Values, call: Call) -> Any:
             if before is not None:
-                values = await before(call, values)
-            rows, single = bind_model(served.name, served.signature, values)
+                values = await _prepared(before, call, values)
+            if (signature := served.signature) is None:
+                raise NotReady(f'model "{served.name}" is not loaded', retry_after_s=1)
+            rows, single = bind_model(served.name, signature, values)
             answer: Any = await served.infer(rows, call)
             if single:
-                answer = first_row(answer)
+                answer = first_row(signature, answer)
             return answer if after is None else await after(call, answer)
 
         return run_model
@@ -108,6 +111,14 @@ class Pipeline:
         except BaseExceptionGroup as errors:
             told = next((error for error in errors.exceptions if isinstance(error, RequestError)), None)
             raise (told or errors.exceptions[0]) from None
+
+
+async def _prepared(function: Function, call: Call, values: Values) -> Values:
+    """What a `preprocess` function makes of the inputs."""
+    found = await function(call, values)
+    if not isinstance(found, Mapping):
+        raise ModelFailed(f"{function.ref} must return the inputs by name, it returned {told(found)}")
+    return found
 
 
 def choose_arm(split: Split, values: Values, headers: Mapping[str, str]) -> str:

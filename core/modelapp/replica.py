@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 
 from modelapp import lifeline
 from modelapp.app import App
@@ -27,7 +29,7 @@ from modelapp.plugins import Plugins
 from modelapp.release import release_id
 from modelapp.replicaevents import Reporter
 from modelapp.routes import RouteTable
-from modelapp.runtime import Placement, Runtime
+from modelapp.runtime import Placement, Runtime, RuntimeSpec
 from modelapp.served import ServedModel
 from modelapp.server import HttpServer
 from modelapp.service import Readiness
@@ -37,6 +39,10 @@ log = logging.getLogger("modelapp")
 
 LAME_DUCK_S = 1.0
 """How long a stopping replica still answers everyone, asking each to close its connection."""
+
+
+_CLOSE_S = 1.0
+"""The least time that models, and the server after them, have to be closed in when requests took all of drain_s."""
 
 
 class Replica:
@@ -91,7 +97,7 @@ class Replica:
             starting.cancel()
             await self._drain()
         finally:
-            await server.stop()
+            await server.stop(_CLOSE_S)
             self._functions.close()
         self._reporter.tell("stopped")
 
@@ -106,9 +112,10 @@ class Replica:
         for model in self.models.values():
             self._reporter.tell("loading", model=model.name)
             try:
+                spec = self._plugins.runtime(model.runtime)
                 if model.runtime not in runtimes:
-                    runtimes[model.runtime] = await asyncio.to_thread(self._plugins.runtime(model.runtime).open)
-                await model.load(runtimes[model.runtime])
+                    runtimes[model.runtime] = await asyncio.to_thread(_open, spec)
+                await model.load(runtimes[model.runtime], concurrent="concurrent" in spec.capabilities)
             except ModelAppError as error:
                 self._failed(model, error)
         async for outcome in warm_up(self.app, self._pipelines, self.models):
@@ -144,17 +151,40 @@ class Replica:
     async def _drain(self) -> None:
         """Answer what is in progress, tell keep-alive clients to go, and take nothing more."""
         self._reporter.tell("draining")
-        self._plugins.stopping(self)
+        served = self.lifecycle.state == "ready"
         self.lifecycle.drain()
+        try:
+            self._plugins.stopping(self)
+        finally:
+            await self._answer_the_rest(self._lame_duck_s if served else 0.0)
+            self.lifecycle.stop()
+
+    async def _answer_the_rest(self, lame_duck_s: float) -> None:
+        """Within drain_s: wait until every request has its answer, then close the models."""
         drain_s = self.app.server.drain_s
-        lame_duck_s = min(self._lame_duck_s, drain_s / 2)
-        await asyncio.sleep(lame_duck_s)
+        until_s = monotonic() + drain_s
+        await asyncio.sleep(min(lame_duck_s, drain_s / 2))
         self.lifecycle.refuse()
-        if await self.lifecycle.wait_idle(drain_s - lame_duck_s):
-            await asyncio.gather(*(model.close() for model in self.models.values()))
-        else:
+        if not await self.lifecycle.wait_idle(until_s - monotonic()):
             log.error("%d requests were still in progress after drain_s = %g", self.lifecycle.in_flight, drain_s)
-        self.lifecycle.stop()
+            return
+        # A run that nobody waits for any more may still go on, where its runtime cannot stop it.
+        closing = {asyncio.ensure_future(model.close()): name for name, model in self.models.items()}
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=max(_CLOSE_S, until_s - monotonic()))
+            if late:
+                names = ", ".join(sorted(closing[task] for task in late))
+                log.error("models with a run still in progress after drain_s = %g: %s", drain_s, names)
+
+
+def _open(spec: RuntimeSpec) -> Runtime:
+    try:
+        return spec.open()
+    except ModelAppError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = traceback.format_exception_only(error)[-1].strip()
+        raise LoadError(f"the {spec.name} runtime did not open: {said}") from error
 
 
 def _calm_collector() -> None:

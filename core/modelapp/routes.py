@@ -11,6 +11,7 @@ from modelapp.errors import MethodNotAllowed, NotFound, RequestError
 
 JSON = "application/json"
 _REMEMBERED = 1024  # callers choose the paths, so what is kept must be bounded
+_SHOWN_CHARS = 200
 RESERVED_PATHS = ("/livez", "/readyz", "/metrics", "/openapi.json", "/v1", "/v2")
 """Paths that no endpoint may take."""
 
@@ -108,13 +109,15 @@ class RouteTable:
         route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if route is None:
             allowed = ", ".join(sorted(methods))
-            raise MethodNotAllowed(f"{path} takes {allowed}, not {method}", headers=[("allow", allowed)])
+            raise MethodNotAllowed(f"{path[:_SHOWN_CHARS]} takes {allowed}, not {method}", headers=[("allow", allowed)])
         return route, params
 
     def _remember(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
         """Match, and keep the result: the paths of an app's models are few and come again. Raises NotFound."""
         found = self._match(path)
-        if len(self._matched) < _REMEMBERED:
+        if len(path) <= _SHOWN_CHARS:
+            if len(self._matched) >= _REMEMBERED:  # filled by nonsense, perhaps
+                self._matched.clear()
             self._matched[path] = found
         return found
 
@@ -130,6 +133,7 @@ class RouteTable:
                         break
                 else:
                     return methods, params
+        path = path[:_SHOWN_CHARS]
         near = get_close_matches(path, self._fixed, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else f"; routes: {', '.join(sorted(self._fixed))}"
         raise NotFound(f'there is no route "{path}"{hint}')

@@ -31,7 +31,7 @@ class ServedModel:
         self.error: LoadError | None = None
         self.load_s = 0.0
         self.notes: list[str] = []
-        self._root = root
+        self._root = root.resolve()  # as the frames of its code name it
         self._placement = placement
         self._loaded: LoadedModel | None = None
         self._execution: Execution | None = None
@@ -62,18 +62,25 @@ class ServedModel:
         """The device in use, "" before it is loaded."""
         return "" if self._loaded is None else self._loaded.device
 
-    async def load(self, runtime: Runtime) -> None:
-        """Load off the loop. On failure `state` is "failed" and the LoadError is raised and kept."""
+    async def load(self, runtime: Runtime, *, concurrent: bool = True) -> None:
+        """Load off the loop. On failure `state` is "failed" and the LoadError is raised and kept.
+
+        `concurrent`: the runtime can run the model on several threads at once.
+        """
         self.state = "loading"
         started = perf_counter()
         try:
             self._loaded = await asyncio.to_thread(self._open, runtime)
+            self._execution = Execution(self._loaded, self.model)
         except LoadError as error:
             self.fail(error)
             raise
         self.load_s = perf_counter() - started
-        self._execution = Execution(self._loaded, self.model)
         self.notes += self._loaded.signature.notes
+        if self.model.pad and not self._execution.signature.batched:
+            self.notes.append("pad has no effect: requests run one at a time.")
+        if self.model.concurrency > 1 and not concurrent:
+            self.notes.append(f"concurrency has no effect: the {self.runtime} runtime runs a model once at a time.")
         limits = Limits(
             max_rows=self._execution.max_rows,
             max_queue_rows=self.model.max_queue,
@@ -83,7 +90,7 @@ class ServedModel:
             self.name,
             self._execution,
             limits,
-            concurrency=self.model.concurrency,
+            concurrency=self.model.concurrency if concurrent else 1,
             rerun=self.model.rerun,
             root=self._root,
         )
@@ -95,7 +102,7 @@ class ServedModel:
             loaded = runtime.load(artefact, self.model.options, self._placement)
         except ModelAppError as error:
             raise LoadError(f'model "{self.name}": {error.message}', model=self.name, help=error.help) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a model's own code may call sys.exit
             log.debug("loading %s failed", self.name, exc_info=error)
             told = f'model "{self.name}" did not load: {blame(error, self._root)}'
             raise LoadError(told, model=self.name) from error
@@ -134,4 +141,7 @@ class ServedModel:
         if self._batcher is not None:
             await self._batcher.close()
         if self._loaded is not None:
-            self._loaded.close()
+            try:
+                self._loaded.close()
+            except (Exception, SystemExit) as error:  # every other model is closed all the same
+                log.warning('model "%s" did not close: %s', self.name, blame(error, self._root))

@@ -150,10 +150,10 @@ class OutputCheck:
                     raise ModelFailed(f'the model was given {rows} rows and answered {got} in "{name}"')
 
 
-def finite_rows(arrays: Arrays) -> NDArray[np.bool_] | None:
-    """Which rows hold finite numbers only; None where all do."""
-    floats = [array for array in arrays.values() if array.dtype.kind == "f"]
+def finite_rows(arrays: Arrays, *, batched: bool = True) -> NDArray[np.bool_] | None:
+    """Which rows hold finite numbers only; None where all do. Where axis 0 does not count rows, all is one row."""
+    floats = [array if batched else array[np.newaxis] for array in arrays.values() if array.dtype.kind == "f"]
     if not floats:
         return None
-    good = np.logical_and.reduce([np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in floats])
+    good = np.logical_and.reduce([np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in floats])
     return None if good.all() else good

@@ -108,7 +108,7 @@ class _Object:
     def _refuse_unknown(self, document: Mapping[str, Any]) -> None:
         for key in document:
             if key not in self._names:
-                near = get_close_matches(key, self._names, n=1)
+                near = get_close_matches(key[:80], self._names, n=1)  # comparing takes time by length
                 hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(self._names)}"
                 raise Mismatch(f"is not declared; {hint}", key[:80])
 

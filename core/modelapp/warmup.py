@@ -1,7 +1,9 @@
 """The first calls of a replica: every model answers an example before anyone waits for it."""
 
+import copy
 from collections.abc import AsyncIterator, Mapping
 from time import monotonic
+from typing import Any
 
 from modelapp.app import App
 from modelapp.call import Call
@@ -21,25 +23,21 @@ async def warm_up(
     with a made-up input, whose refusal is only noted, since it may be the input's fault.
     """
     done: set[str] = set()
-    for pipeline in pipelines.values():
-        usable = all(models[name].state in ("warming", "ready") for name in pipeline.models)
-        if not usable or done.issuperset(pipeline.models):
-            continue
-        tested = first_tested_input(app, pipeline.endpoint)
-        document = tested if tested is not None else drawn_input(pipeline.endpoint.input)
-        try:
-            values = Inputs(pipeline.endpoint.input).read(document)
-            for arm in pipeline.endpoint.split.arms if pipeline.endpoint.split else [""]:
-                for _ in range(max(models[name].model.warmup_calls for name in pipeline.models)):
-                    call = Call(monotonic())
-                    call.arm = arm
-                    await pipeline.run(values, call)
-        except RequestError as error:
-            failed = _judge(pipeline, [models[name] for name in pipeline.models], error, tested=tested is not None)
-            if failed is not None:
-                yield failed
+    for tested in (True, False):
+        for pipeline in pipelines.values():
+            used = [models[name] for name in pipeline.models]
+            usable = all(model.state in ("warming", "ready") for model in used)
+            if not usable or done.issuperset(pipeline.models):
                 continue
-        done.update(pipeline.models)
+            try:
+                document = first_tested_input(app, pipeline.endpoint)
+                if (document is not None) == tested:
+                    await _warm_through(pipeline, used, document or drawn_input(pipeline.endpoint.input))
+                    done.update(pipeline.models)
+            except (RequestError, OSError) as error:
+                unproven = [model for model in used if model.name not in done]
+                for failed in _judge(pipeline, unproven, error, tested=tested):
+                    yield failed
     for model in models.values():
         if model.state == "warming":
             if model.name not in done:
@@ -48,17 +46,34 @@ async def warm_up(
             yield model
 
 
-def _judge(pipeline: Pipeline, models: list[ServedModel], error: RequestError, *, tested: bool) -> LoadError | None:
-    """What a failed warm-up means: an error where a test's input was used, else a note."""
-    told = f'endpoint "{pipeline.endpoint.name}" did not answer its warm-up: {error.message}'
-    if tested:
-        failure = LoadError(told, model=models[0].name, help="the first test's input is used to warm up; try it alone")
+async def _warm_through(pipeline: Pipeline, used: list[ServedModel], document: Mapping[str, Any]) -> None:
+    """Ask the endpoint as often as its most demanding model wants, each arm. Raises RequestError."""
+    endpoint = pipeline.endpoint
+    inputs = Inputs(endpoint.input)
+    for arm in endpoint.split.arms if endpoint.split else [""]:
+        for _ in range(max(model.model.warmup_calls for model in used)):
+            call = Call(monotonic())
+            call.arm = arm
+            await pipeline.run(inputs.read(copy.deepcopy(document)), call)  # a function may change what it is given
+
+
+def _judge(
+    pipeline: Pipeline, models: list[ServedModel], error: RequestError | OSError, *, tested: bool
+) -> list[LoadError]:
+    """What a failed warm-up means for the models that have not answered yet: an error where a test's input was used,
+    a required model's first, else a note."""
+    why = error.message if isinstance(error, RequestError) else str(error)
+    told = f'endpoint "{pipeline.endpoint.name}" did not answer its warm-up: {why}'
+    if not tested:
         for model in models:
-            model.fail(failure)
-        return failure
-    for model in models:
-        model.notes.append(f"{told} (the input was made up; a test with an input makes this certain)")
-    return None
+            model.notes.append(f"{told} (the input was made up; a test with an input makes this certain)")
+        return []
+    mend = "the first test's input is used to warm up; try it alone"
+    failures = [LoadError(told, model=model.name, help=mend) for model in models]
+    for model, failure in zip(models, failures, strict=True):
+        model.fail(failure)
+    required = {model.name for model in models if model.model.required}
+    return sorted(failures, key=lambda failure: failure.model not in required)
 
 
 async def _warm_directly(model: ServedModel) -> None:

@@ -3,11 +3,15 @@
 from typing import Any
 
 from modelapp.answers import encode_json
-from modelapp.errors import InvalidInput, NotFound, NotReady, RequestError
+from modelapp.bodies import OFF_LOOP_BYTES, inflate, off_loop
+from modelapp.errors import BadRequest, InvalidInput, NotFound, NotReady, RequestError
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 from modelapp.service import ModelService, Service
 from modelapp.signature import Signature, TensorSpec
 from modelapp_oip.wire import VERSION, Wire
+
+_BINARY = "inference-header-content-length"
+"""The header of requests whose tensors follow the JSON as raw bytes."""
 
 
 def oip_error(error: RequestError) -> HttpResponse:
@@ -18,8 +22,8 @@ def oip_error(error: RequestError) -> HttpResponse:
 
 def oip_routes(service: Service) -> ProtocolRoutes:
     """All routes below /v2."""
-    protocol = _Oip(service)
     max_body_bytes = int(service.app.server.max_body_mb * 1024 * 1024)
+    protocol = _Oip(service, max_body_bytes)
     routes = [
         Route("GET", "/v2", protocol.server_metadata, always=True),
         Route("GET", "/v2/", protocol.server_metadata, always=True),
@@ -38,9 +42,10 @@ def oip_routes(service: Service) -> ProtocolRoutes:
 class _Oip:
     """The routes' handlers."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, max_body_bytes: int) -> None:
         self._service = service
         self._wires: dict[str, Wire] = {}
+        self._max_body_bytes = max_body_bytes
 
     async def live(self, _: HttpRequest) -> HttpResponse:
         return _json({"live": True})
@@ -77,9 +82,25 @@ class _Oip:
     async def infer(self, request: HttpRequest) -> HttpResponse:
         model = self._model(request)
         wire = self._wires.get(model.name) or self._wire(model)
-        arrays, wanted, request_id = wire.read(request.body)
+        body = request.body
+        try:
+            if len(body) <= OFF_LOOP_BYTES and body.startswith(b"{"):
+                arrays, wanted, request_id = wire.read(body)
+            else:
+                arrays, wanted, request_id = await off_loop(self._read, wire, request)
+        except RequestError:
+            if _BINARY in request.headers:
+                raise BadRequest(
+                    f"{_BINARY}: tensors are read as JSON only (tritonclient: binary_data=False)"
+                ) from None
+            raise
         outputs: Any = await model.infer(arrays, request.call)
         return HttpResponse(200, wire.write(outputs, wanted, request_id))
+
+    def _read(self, wire: Wire, request: HttpRequest) -> Any:
+        """What `wire` reads out of a body that is large, compressed, or no JSON at all."""
+        encoding = request.headers.get("content-encoding", "")
+        return wire.read(inflate(request.body, encoding, self._max_body_bytes))
 
     def _wire(self, model: ModelService) -> Wire:
         wire = self._wires[model.name] = Wire(model.name, _signature(model))
@@ -89,10 +110,10 @@ class _Oip:
         name = request.params["model"]
         model = self._service.models.get(name)
         if model is None:
-            raise NotFound(f'there is no model "{name}"; models: {", ".join(self._service.models) or "none"}')
+            raise NotFound(f'there is no model "{name[:80]}"; models: {", ".join(self._service.models) or "none"}')
         version = request.params.get("version", VERSION)
         if version != VERSION:
-            raise NotFound(f'model "{name}" has no version "{version}"; versions: {VERSION}')
+            raise NotFound(f'model "{name}" has no version "{version[:80]}"; versions: {VERSION}')
         return model
 
 

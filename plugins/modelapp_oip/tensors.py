@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelapp.errors import InvalidInput
+from modelapp.errors import InvalidInput, ModelFailed
+from modelapp.leaves import leaf_kinds
 from modelapp.signature import TensorSpec
 
 NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -25,8 +26,15 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 """Datatypes that JSON can carry. FP16 and BF16 have no JSON form in the protocol."""
 
-#: The numpy kinds that the elements of a JSON list have, for each kind of datatype: a number is not a flag, "7" not 7.
-_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu", "O": "U"}
+#: What the elements of a JSON list may be, for each kind of datatype: a number is not a flag, "7" not 7.
+_ELEMENTS = {
+    "b": frozenset({bool}),
+    "i": frozenset({int}),
+    "u": frozenset({int}),
+    "f": frozenset({int, float}),
+    "O": frozenset({str}),
+}
+_WORDS = {bool: "true or false", int: "whole numbers", float: "numbers", str: "text", type(None): "null"}
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -84,61 +92,59 @@ def _bad_datatype(name: str, datatype: object) -> str:
 
 
 def _to_array(name: str, datatype: str, dtype: np.dtype[Any], data: list[Any]) -> NDArray[Any]:
+    kinds = leaf_kinds(data)
+    # Before numpy sees them: it makes 1 of true, and texts all as long as the longest, which can fill the memory.
+    if not kinds <= _ELEMENTS[dtype.kind]:
+        told = " and ".join(sorted(_WORDS.get(kind, "objects") for kind in kinds))
+        raise InvalidInput(f'input "{name}" is declared {datatype} and its data is {told}', field=name)
     try:
-        array = np.asarray(data)
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(f'the data of input "{name}" is not rectangular or too large', field=name) from error
-    if dtype.kind in "iu" and array.dtype.kind in "fO":
-        array = _large_integers(data, array)
-    if array.dtype.kind not in _KINDS[dtype.kind] and array.size:
-        raise InvalidInput(f'input "{name}" is declared {datatype} and its data is {_kind(array)}', field=name)
-    return _cast(name, datatype, dtype, array)
-
-
-def _large_integers(data: list[Any], guessed: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers that numpy took for floats or objects, since no type of its own holds all of them."""
-    plain = np.asarray(data, dtype=object)
-    if not all(type(item) is int for item in plain.flat):
-        return guessed
-    try:
-        return plain.astype(np.int64 if min(plain.flat, default=0) < 0 else np.uint64)
+        array = np.array(data, dtype=np.float64 if dtype.kind == "f" else dtype)
     except OverflowError:
-        return guessed
+        raise _does_not_fit(name, datatype) from None
+    except ValueError:
+        raise _not_rectangular(name) from None
+    if dtype.kind == "O" and list in set(map(type, array.flat)):
+        raise _not_rectangular(name)
+    return narrowed(name, datatype, dtype, array)
 
 
-def _cast(name: str, datatype: str, dtype: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
-    if dtype == array.dtype or not array.size:
-        return array.astype(dtype, copy=False)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise _does_not_fit(name, datatype)
-        return array.astype(dtype)
-    if array.dtype.kind != "f":
-        return array.astype(dtype)
+def narrowed(name: str, datatype: str, dtype: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
+    """`array` as `dtype`; raises InvalidInput where a number becomes infinite by that."""
     try:
         with np.errstate(over="raise"):
-            return array.astype(dtype)
+            return array.astype(dtype, copy=False)
     except FloatingPointError:
         raise _does_not_fit(name, datatype) from None
+
+
+def _not_rectangular(name: str) -> InvalidInput:
+    return InvalidInput(f'the data of input "{name}" is not rectangular', field=name)
 
 
 def _does_not_fit(name: str, datatype: str) -> InvalidInput:
     return InvalidInput(f'input "{name}" holds a value that {datatype} cannot', field=name)
 
 
-def _kind(array: NDArray[Any]) -> str:
-    words = {"b": "true or false", "i": "whole numbers", "u": "whole numbers", "f": "numbers", "U": "text"}
-    return words.get(array.dtype.kind, "mixed")
-
-
 def write_tensor(name: str, datatype: str, array: NDArray[Any]) -> dict[str, Any]:
-    """One element of "outputs"; half precision goes as FP32. That numbers are finite is for the encoder to see."""
+    """One element of "outputs"; half precision goes as FP32. That numbers are finite is for the encoder to see.
+
+    Raises ModelFailed where a text is none.
+    """
+    data = array.ravel().tolist()
     if array.dtype.kind == "O":
-        data = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.ravel()]
-    else:
-        data = array.ravel().tolist()
+        data = [item if type(item) is str else _text(name, item) for item in data]
     return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": data}
+
+
+def _text(name: str, item: Any) -> str:
+    if isinstance(item, str):
+        return str(item)
+    if not isinstance(item, bytes):
+        raise ModelFailed(f'output "{name}" should hold text, the model gave {type(item).__name__}')
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        raise ModelFailed(f'output "{name}" holds bytes that are not UTF-8, which JSON cannot carry') from None
 
 
 def json_datatype(spec: TensorSpec) -> str:

@@ -10,7 +10,7 @@ from modelapp.answers import encode_json
 from modelapp.bodies import decode_json
 from modelapp.errors import BadRequest, InvalidInput
 from modelapp.signature import Signature
-from modelapp_oip.tensors import float32_array, json_datatype, read_tensor, write_tensor
+from modelapp_oip.tensors import float32_array, json_datatype, narrowed, read_tensor, write_tensor
 
 VERSION = "1"
 """The one version of a model that an app serves; a new one is a new release."""
@@ -102,11 +102,11 @@ class Wire:
     def _convert(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         spec = self._converted[name]
         if spec.dtype == "float16":
-            return array.astype(spec.numpy_dtype) if array.dtype.kind == "f" else array
-        encoded = array.astype(object)
-        flat = encoded.reshape(-1)
-        flat[:] = [item.encode() if isinstance(item, str) else item for item in flat]
-        return encoded
+            return narrowed(name, "FP16", spec.numpy_dtype, array) if array.dtype.kind == "f" else array
+        if array.dtype.kind == "O":
+            flat = array.reshape(-1)
+            flat[:] = [text.encode() for text in flat]
+        return array
 
     def _asked_for(self, outputs: Any) -> list[str]:
         if not isinstance(outputs, list) or not all(isinstance(item, dict) for item in outputs):

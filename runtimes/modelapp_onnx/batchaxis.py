@@ -60,25 +60,31 @@ def verified(signature: Signature, infer: Infer, artefact: Artefact) -> Signatur
         together = infer({name: np.concatenate([first[name], second[name]]) for name in first})
     except Exception as error:
         return _one_row(signature, reason(error.__cause__ or error))
-    note = _wrong_count(alone, together)
-    if not note and _mixes(alone, together) and not _mixes([infer(first), infer(second)], alone):
+    if odd := _miscounted(alone, together):
+        return _uncounted(signature, odd)
+    if _mixes(alone, together) and not _mixes([infer(first), infer(second)], alone):
         note = "A row's answer depends on the other rows of its run, so requests run one at a time."
-    if note:
         return _noted(attrs.evolve(signature, batched=False), note)
     axis = signature.inputs[0].shape[0]
     outputs = [attrs.evolve(spec, shape=(axis, *spec.shape[1:])) if spec.shape else spec for spec in signature.outputs]
     return attrs.evolve(signature, outputs=tuple(outputs))
 
 
-def _wrong_count(alone: Sequence[Answers], together: Answers) -> str:
-    """A note where an output does not have one row for each row in; "" where all have."""
-    for name in together:
-        counts = [_rows(answers[name]) for answers in (*alone, together)]
-        if counts != [1, 1, 2]:
-            return (
-                f'Output "{name}" has {counts[0]} rows for 1 row and {counts[2]} for 2, so requests run one at a time.'
-            )
-    return ""
+def _miscounted(alone: Sequence[Answers], together: Answers) -> dict[str, list[int | str]]:
+    """The outputs that do not have one row for each row in, with how many they have for one row, one and two."""
+    counts = {name: [_rows(answers[name]) for answers in (*alone, together)] for name in together}
+    return {name: found for name, found in counts.items() if found != [1, 1, 2]}
+
+
+def _uncounted(signature: Signature, odd: Mapping[str, Sequence[int | str]]) -> Signature:
+    """The signature of a model that is not batched, since axis 0 of the `odd` outputs counts something else."""
+    name, counts = next(iter(odd.items()))
+    note = f'Output "{name}" has {counts[0]} rows for 1 row and {counts[2]} for 2, so requests run one at a time.'
+    outputs = [
+        attrs.evolve(spec, shape=(None, *spec.shape[1:])) if spec.name in odd and spec.shape else spec
+        for spec in signature.outputs
+    ]
+    return _noted(attrs.evolve(signature, outputs=tuple(outputs), batched=False), note)
 
 
 def _mixes(alone: Sequence[Answers], company: Answers | Sequence[Answers]) -> bool:

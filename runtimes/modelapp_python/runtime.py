@@ -82,7 +82,8 @@ class RecordModel(PythonModel):
     def infer(self, rows: Records, run: Run) -> Sequence[Mapping[str, Any]]:
         """One mapping a row. Raises InvalidInput or ModelFailed where records do not fit the declared class."""
         form = self._form
-        batch = list(rows) if form.row is None else [make_row(form.row, row) for row in rows]
+        # Copies: a failed batch is run again in parts, and `predict` may have changed its rows by then.
+        batch = [dict(row) if form.row is None else make_row(form.row, row) for row in rows]
         return plain_rows(self._predict(batch), made=form.makes)
 
 

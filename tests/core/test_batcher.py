@@ -333,3 +333,26 @@ def test_failing_pieces_leave_no_unseen_errors(caplog: pytest.LogCaptureFixture)
 
     on_loop(scenario)
     assert "never retrieved" not in caplog.text
+
+
+def test_model_that_calls_exit_fails_its_request_only() -> None:
+    """SystemExit inside a run is an outcome like any other, on a thread and on the loop."""
+
+    class Leaving(Doubler):
+        def _answer(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
+            if any(part < 0 for part, _ in parts):
+                raise SystemExit(3)
+            return [part * 2 for part, _ in parts]
+
+    async def scenario() -> None:
+        batcher = Batcher("m", Leaving(), Limits(max_rows=4))
+        outcomes = await asyncio.gather(ask(batcher, 1), ask(batcher, -1), ask(batcher, 3), return_exceptions=True)
+        assert [outcomes[0], outcomes[2]] == [2, 6]
+        assert str(outcomes[1]) == 'model "m" raised SystemExit: 3'
+        for value in range(50):
+            await ask(batcher, value)
+        with pytest.raises(ModelFailed):
+            await ask(batcher, -1)
+        await batcher.close()
+
+    on_loop(scenario)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelapp.binding import bind_model, first_row
-from modelapp.errors import InvalidInput, NotReady
+from modelapp.errors import InvalidInput
 from modelapp.signature import Signature, TensorSpec
 
 ONE = Signature(inputs=(TensorSpec("x", "float32", ("batch", 2)),))
@@ -89,11 +89,34 @@ def test_fixed_single_row_model_takes_a_row_without_axis() -> None:
 
 def test_first_row_drops_the_row_axis() -> None:
     """A single row's answer comes back as it was sent: without rows."""
-    assert {name: value.tolist() for name, value in first_row({"y": np.array([[1, 2]])}).items()} == {"y": [1, 2]}
-    assert first_row([{"label": "a"}]) == {"label": "a"}
+    answer = first_row(ONE, {"y": np.array([[1, 2]])})
+
+    assert {name: value.tolist() for name, value in answer.items()} == {"y": [1, 2]}
+    assert first_row(Signature(kind="records"), [{"label": "a"}]) == {"label": "a"}
 
 
-def test_unloaded_model_is_not_ready() -> None:
-    """A model that is still loading is told as such."""
-    with pytest.raises(NotReady):
-        bind_model("m", None, {"x": 1})
+def test_axes_that_count_something_else_are_kept() -> None:
+    """A detector that runs one image at a time gives as many boxes as it found: their axis is no row axis."""
+    detector = Signature(
+        inputs=(TensorSpec("image", "float32", (1, 2)),),
+        outputs=(TensorSpec("boxes", "float32", (None, 4)), TensorSpec("label", "int64", (1,))),
+        batched=False,
+    )
+
+    answer = first_row(detector, {"boxes": np.zeros((1, 4)), "label": np.array([7])})
+
+    assert answer["boxes"].shape == (1, 4)
+    assert answer["label"].shape == ()
+
+
+def test_input_that_comes_twice_is_refused() -> None:
+    """Two needs that bring the same input are not settled silently."""
+    with pytest.raises(InvalidInput, match='the input "a" is given twice, once in "tokens"'):
+        bind_model("m", TWO, {"a": [[1]], "tokens": {"a": [[1]], "b": [0.5]}})
+
+
+@pytest.mark.parametrize("value", [[True, 2], ["1", 2.0]])
+def test_mixed_lists_are_not_cast(value: list[Any]) -> None:
+    """A flag is no number and a text is none, also beside numbers."""
+    with pytest.raises(InvalidInput, match='"x" wants float32, got'):
+        bind_model("m", ONE, {"x": value})

@@ -235,7 +235,7 @@ def test_an_unexpected_exception_is_logged_and_not_told(serve: Serve, caplog: py
         "message": "the server failed; its log tells more under the request id id-7",
         "field": None,
     }
-    assert "request id-7: POST /bug failed" in caplog.text
+    assert "request id-7: POST '/bug' failed" in caplog.text
     assert "ZeroDivisionError: secret" in caplog.text
 
 
@@ -249,7 +249,7 @@ def test_a_broken_error_shape_still_answers(serve: Serve, caplog: pytest.LogCapt
     answer = server.request("POST", "/a", b"")
     assert answer.status == 500
     assert answer.json["error"]["code"] == "internal"
-    assert "the error shape of /a failed" in caplog.text
+    assert "the error shape of '/a' failed" in caplog.text
 
 
 @pytest.mark.parametrize(("token", "trusted"), [(TOKEN, True), ("wrong", False), ("", False), (None, False)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelapp.app import Model, Pad
-from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory
+from modelapp.errors import InvalidInput, LoadError, ModelFailed, OutOfMemory
 from modelapp.execution import Execution
 from modelapp.runtime import Rows, Run
 from modelapp.signature import Signature, TensorSpec
@@ -137,3 +137,50 @@ def test_empty_requests_are_refused() -> None:
     """No rows is no request."""
     with pytest.raises(InvalidInput):
         execution(lambda rows: rows, Signature(kind="records")).check([])
+
+
+@pytest.mark.parametrize(
+    ("pad", "text"),
+    [
+        ({"y": Pad()}, 'the model has no input "y"'),
+        ({"ids": Pad(value=0.5)}, "int64 cannot hold the value 0.5"),
+        ({"flag": Pad()}, "bool cannot be padded"),
+        ({"ids": Pad(side="left"), "mask": Pad()}, "padded on the same side"),
+    ],
+)
+def test_pad_that_does_not_fit_is_told_at_load(pad: dict[str, Pad], text: str) -> None:
+    """What cannot be padded as declared is no surprise for a request."""
+    signature = Signature(
+        inputs=(
+            TensorSpec("ids", "int64", ("batch", "n")),
+            TensorSpec("mask", "int64", ("batch", "n")),
+            TensorSpec("flag", "bool", ("batch", "n")),
+        )
+    )
+
+    with pytest.raises(LoadError) as refused:
+        execution(lambda rows: rows, signature, pad=pad)
+    assert text in str(refused.value)
+
+
+def test_records_with_nan_fail_where_finite_is_declared() -> None:
+    """`finite` holds for record models too, for the request concerned."""
+    run = execution(
+        lambda rows: [{"n": row["n"] / row["d"] if row["d"] else float("nan")} for row in rows],
+        Signature(kind="records"),
+        max_batch_size=8,
+        finite=True,
+    ).run
+
+    first, second = run([([{"n": 1, "d": 2}], 1), ([{"n": 1, "d": 0}], 1)], Run())
+
+    assert first == [{"n": 0.5}]
+    assert isinstance(second, ModelFailed)
+
+
+def test_model_without_inputs_runs_one_request_at_a_time() -> None:
+    """Where nothing goes in, nothing could count rows."""
+    constant = execution(lambda rows: {"y": np.ones((1, 1), np.float32)}, Signature(outputs=TENSORS.outputs))
+
+    assert constant.check({}) == ({}, 1, ())
+    assert constant.run([({}, 1)], Run())[0]["y"].tolist() == [[1.0]]  # type: ignore[index,call-overload]

@@ -29,6 +29,15 @@ def helper(value):
 
 def broken(value):
     return helper(0)
+
+def leaves(value):
+    raise SystemExit(3)
+
+def stops(value):
+    raise StopIteration
+
+def lazy(value):
+    yield value
 """
 
 
@@ -70,6 +79,21 @@ def test_other_errors_name_the_line_in_the_users_file(functions: Functions) -> N
     assert str(failed.value) == "handlers.py:broken raised ZeroDivisionError: division by zero (handlers.py:15)"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("leaves", "handlers.py:leaves raised SystemExit: 3 (handlers.py:21)"),
+        ("stops", "handlers.py:stops raised StopIteration (handlers.py:24)"),
+        ("lazy", "handlers.py:lazy answered a generator; it must return its result"),
+    ],
+)
+def test_nothing_a_function_does_ends_the_replica(functions: Functions, name: str, text: str) -> None:
+    """sys.exit, an exception that futures refuse, and a forgotten `return` are failures of one request."""
+    with pytest.raises(ModelFailed) as failed:
+        call(functions, name, 1)
+    assert str(failed.value).startswith(text)
+
+
 def test_functions_are_loaded_once(functions: Functions) -> None:
     """Two steps that name the same function share it."""
     assert functions.get("handlers.py:where") is functions.get("handlers.py:where")
@@ -90,7 +114,7 @@ def test_calls_under_way_are_bounded() -> None:
             threads.start(gate.wait, ())
         gate.set()
         await asyncio.gather(*waiting[1:])
-        assert await threads.start(gate.wait, ()) is True
+        assert await threads.start(gate.wait, ()) == (True, None)
         threads.close()
 
     asyncio.run(scenario())
