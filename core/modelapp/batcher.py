@@ -9,9 +9,9 @@ from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from modelapp.batching import BatchQueue, Limits, Work
-from modelapp.blame import blame
+from modelapp.blame import failure
 from modelapp.call import Call
-from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, ModelFailed, NotReady, RequestError
+from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, NotReady, RequestError
 from modelapp.isolation import Isolated, run_isolated
 from modelapp.pacing import Pacing
 from modelapp.runtime import Run
@@ -206,8 +206,14 @@ class Batcher:
             return True
         self._batches.add(batch)
         future = self._threads.submit(self._execute, batch)
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._finish, batch, *done.result()))
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._ended, batch, *done.result()))
         return False
+
+    def _ended(self, batch: _Batch, isolated: Isolated[Any], seconds: float) -> None:
+        """A run on a thread has ended: the next one starts before anybody is answered, or the model would wait."""
+        self._batches.discard(batch)
+        self._pump()
+        self._finish(batch, isolated, seconds)
 
     def _execute(self, batch: _Batch) -> tuple[Isolated[Any], float]:
         """Runs on the loop or on a thread; never raises."""
@@ -222,7 +228,6 @@ class Batcher:
         return isolated, perf_counter() - started
 
     def _finish(self, batch: _Batch, isolated: Isolated[Any], seconds: float) -> None:
-        self._batches.discard(batch)
         works, held_s = batch.works, batch.held_s
         rows = sum([work.rows for work in works])
         self.runs += 1 + isolated.extra_runs
@@ -256,10 +261,7 @@ class Batcher:
         if isinstance(error, RequestError):
             # A fresh one each: many futures must not share a traceback.
             return error.again()
-        failure = ModelFailed(f'model "{self._name}" raised {blame(error, self._root)}')
-        log.error("%s", failure.message)
-        log.debug("in full:", exc_info=error)
-        return failure
+        return failure(f'model "{self._name}"', error, self._root)
 
     def _abandon(self, works: Sequence[Work], error: RequestError | None) -> None:
         """Nobody waits for `works`: drop what has not run, and stop a run that is left without any waiter."""

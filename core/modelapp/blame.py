@@ -1,8 +1,12 @@
 """Where in an app's own code an exception came from: what its author needs, without a frame of anybody else's."""
 
+import logging
 import traceback
 from pathlib import Path
 
+from modelapp.errors import ModelFailed
+
+log = logging.getLogger("modelapp")
 _MOST_CHARS = 1000  # a message may hold a whole array
 
 
@@ -14,6 +18,14 @@ def blame(error: BaseException, root: Path) -> str:
         if file.is_relative_to(root):
             return f"{told} ({file.relative_to(root).as_posix()}:{frame.lineno})"
     return told
+
+
+def failure(what: str, error: BaseException, root: Path) -> ModelFailed:
+    """The outcome of a request whose model or function, `what`, raised `error`; the log gets it too."""
+    failed = ModelFailed(f"{what} raised {blame(error, root)}")
+    log.error("%s", failed.message)
+    log.debug("in full:", exc_info=error)
+    return failed
 
 
 def _told(error: BaseException) -> str:

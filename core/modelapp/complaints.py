@@ -7,7 +7,6 @@ import attrs
 
 from modelapp.app import App
 from modelapp.document import Sources, key_name, table_name
-from modelapp.extras import not_installed
 from modelapp.problems import Edit, Problem
 from modelapp.spans import KeyPath
 from modelapp.strict import Refused, describe
@@ -43,15 +42,6 @@ class Complaints:
             return self._other_unit(message, place, twin.key, tidy(table[name] * twin.factor))
         if problem := self.misplaced(name, place, around, path):
             return problem
-        if isinstance(table[name], dict) and plugins and (absent := not_installed(name)):
-            return self._sources.problem(
-                "MA031",
-                absent.message,
-                place,
-                "no plugin with this name is loaded",
-                at="header",
-                command=absent.command,
-            )
         notes = (f"these options belong to {owner}",) if owner else ()
         near = closest(name, [word for word in (*known, *plugins) if word not in table])
         if near:

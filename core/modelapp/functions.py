@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from modelapp import handlers
-from modelapp.blame import blame
+from modelapp.blame import failure
 from modelapp.call import Call, is_cancelled
 from modelapp.errors import ModelFailed, QueueFull, RequestError
 
@@ -42,7 +42,7 @@ class Function:
             result, raised = await self._threads.start(self._function, arguments)
         if raised is not None:
             try:
-                raise (raised if isinstance(raised, RequestError) else self._failed(raised)) from None
+                raise (raised if isinstance(raised, RequestError) else failure(self.ref, raised, self._root)) from None
             finally:
                 del raised  # an exception and the frame that holds it keep each other in memory
         if isinstance(result, _UNFINISHED):
@@ -56,12 +56,6 @@ class Function:
         told = f"{self.ref} answered a {kind}; it must return its result, or be an `async def` that does"
         log.error("%s", told)
         return ModelFailed(told)
-
-    def _failed(self, error: BaseException) -> ModelFailed:
-        failure = ModelFailed(f"{self.ref} raised {blame(error, self._root)}")
-        log.error("%s", failure.message)
-        log.debug("in full:", exc_info=error)
-        return failure
 
 
 class FunctionThreads:

@@ -6,7 +6,6 @@ from typing import Generic, TypeVar
 
 from modelapp.discovery import DISABLE, BrokenPlugin, Origin
 from modelapp.errors import PluginError
-from modelapp.extras import not_installed
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
 from modelapp.suggestions import did_you_mean
@@ -68,9 +67,8 @@ class Parts(Generic[Spec]):
         return PluginError(message, plugin="", help=self._hint(name))
 
     def _hint(self, name: str) -> str:
-        extra = not_installed(name)
         advice = f"install the plugin that brings this {self.kind}; `modelapp plugins` lists what is installed"
-        return did_you_mean(name, self.specs, otherwise=extra.command if extra else advice)
+        return did_you_mean(name, self.specs, otherwise=advice)
 
 
 def clash(what: str, first: Origin, second: Origin) -> PluginError:

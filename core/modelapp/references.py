@@ -9,7 +9,6 @@ from modelapp.app import App, Model
 from modelapp.document import Sources
 from modelapp.errors import PluginError
 from modelapp.examination import Examination, InstalledPlugins
-from modelapp.extras import not_installed
 from modelapp.handlers import split_ref
 from modelapp.problems import Problem
 from modelapp.spans import KeyPath
@@ -87,9 +86,6 @@ def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
         if error.plugin:  # a plugin has it, and is broken, disabled, or one of two
             exam.add("MA031", error.message, path, "its plugin cannot be used", error.help)
             return
-    if absent := not_installed(name):
-        exam.add("MA031", absent.message, path, "no plugin with this name is loaded", command=absent.command)
-        return
     runtimes = sorted(exam.plugins.runtimes)
     notes = (f"installed runtimes: {', '.join(runtimes) or 'none'}",)
     exam.unknown("MA030", f'no runtime is called "{name}"', path, "unknown runtime", name, runtimes, notes=notes)

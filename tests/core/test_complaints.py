@@ -88,16 +88,6 @@ error[MA030]: no runtime is called "onx"
    = note: installed runtimes: onnx, python""",
     ),
     (
-        'runtime = "onnx"',
-        'runtime = "torch"',
-        """\
-error[MA031]: runtime "torch" is not installed
-  --> app.toml:5:11
- 5 | runtime = "torch"
-   |           ^^^^^^^ no plugin with this name is loaded
-   = run:  pip install 'modelapp[torch]'""",
-    ),
-    (
         'runtime = "onnx"\n',
         'runtime = "onnx"\n[models.story.onnx]\nthraeds = 2\n',
         """\

@@ -187,13 +187,6 @@ def test_an_unknown_runtime_is_answered_with_the_near_name(install):
     assert caught.value.help == 'did you mean "acme"?'
 
 
-def test_a_runtime_that_is_an_extra_is_answered_with_its_pip_line():
-    """Where it comes with an extra of this distribution, that is the way to get it."""
-    with pytest.raises(PluginError) as caught:
-        Plugins.load().runtime("tensorrt")
-    assert caught.value.help == "pip install 'modelapp[tensorrt]'"
-
-
 def test_a_runtime_that_nobody_knows_leads_to_the_list():
     """No name of a package is made up."""
     with pytest.raises(PluginError) as caught:
