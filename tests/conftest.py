@@ -1,6 +1,7 @@
 """Fixtures for every room: an app folder to write into, and the command line as users start it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -77,6 +78,8 @@ class Background:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                # A shell that starts the tests in the background makes them ignore SIGINT, and their children too.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
