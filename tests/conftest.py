@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("fast", deadline=None, max_examples=60)
+# Elsewhere examples are drawn anew each time; a change is judged by the same ones every time.
+settings.register_profile("fast", deadline=None, max_examples=60, derandomize=bool(os.environ.get("CI")))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 WriteApp = Callable[..., Path]
