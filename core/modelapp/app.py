@@ -6,15 +6,11 @@ from typing import Any, Literal
 
 import attrs
 
+from modelapp.deployment import Deploy
 from modelapp.fieldtype import FieldType
-
-
-def key(doc: str, *, default: Any = attrs.NOTHING, factory: Any = None, **bounds: Any) -> Any:
-    """A key of app.toml: an attribute with its documentation and, for numbers, `min` and `max`."""
-    metadata = {"doc": doc, **bounds}
-    if factory is not None:
-        return attrs.field(factory=factory, metadata=metadata)
-    return attrs.field(default=default, metadata=metadata)
+from modelapp.guarantees import Guarantees
+from modelapp.jobs import Job
+from modelapp.keys import key
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +21,14 @@ class AppInfo:
     description: str = key("one sentence for people", default="")
     schema_version: int = key("the version of this file format", default=1, min=1, max=1)
     requires: str = key('the modelapp versions the app works with, e.g. ">=0.1"', default="")
+    plugins: tuple[str, ...] = key('distributions with plugins the app needs, e.g. "acme>=1"', default=())
     seed: int = key("seeds the random choices of tests and of traffic splits in tests", default=0, min=0)
+    env: tuple[str, ...] = key("names of environment variables the app's code reads", default=(), pending=True)
+    requirements: str = key(
+        "a requirements file with pinned versions: the app has an environment of its own", default=""
+    )
+    python: str = key('the Python of that environment, e.g. "3.12"', default="")
+    state: str = key("a folder or object store for results, checkpoints and records", default="", pending=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -43,10 +46,19 @@ class Model:
     name: str = attrs.field(metadata={"from_header": True})
     source: str = key('a path beside app.toml, "package:NAME/path", or "handlers.py:Class" for the python runtime')
     runtime: str = key("the name of a runtime plugin")
+    revision: str = key("which version of a remote source", default="", pending=True)
+    task: str = key("what the model does, for runtimes that adapt inputs and outputs to it", default="", pending=True)
+    labels: str = key("a file with one class name a line", default="", pending=True)
     files: Mapping[str, str] = key("further files the model needs, each a source", factory=dict)
     device: str = key("where it runs", default="cpu")
     max_batch_size: int = key("the most rows one run may hold", default=1, min=1)
     max_wait_ms: float = key("the longest a row may wait for company while the model is idle", default=0, min=0)
+    max_batch_cost: float = key("the most cost one run may hold; 0: no bound", default=0, min=0, pending=True)
+    cost: Literal["rows", "tokens", "padded_tokens"] = key("what a request costs", default="rows", pending=True)
+    buckets: tuple[int | tuple[int, ...], ...] = key(
+        "lengths or shapes that rows are padded to", default=(), pending=True
+    )
+    priority_levels: int = key("how many levels of priority requests may have", default=1, min=1, pending=True)
     max_queue: int = key("the most rows that may wait; one more is refused with 429", default=64, min=1)
     concurrency: int = key("runs at the same time, where the runtime can", default=1, min=1)
     threads: int = key("threads of one run; 0: the cores shared among replicas", default=0, min=0)
@@ -54,6 +66,9 @@ class Model:
     finite: bool = key("an output row with NaN or infinity is an error", default=False)
     rerun: bool = key("a failed batch may be split and run again to find the offender", default=True)
     required: bool = key("the app is ready only when this model is", default=True)
+    preload: bool = key("loaded at the start; false: on the first request", default=True, pending=True)
+    idle_unload_s: float = key("unloaded after this long without a request; 0: never", default=0, min=0, pending=True)
+    memory_mb: int = key("memory it needs; 0: not known", default=0, min=0, pending=True)
     warmup_calls: int = key("runs on a warm-up example before the model counts as ready", default=1, min=0)
     preprocess: str = key('"file.py:function" applied to one request before the model', default="")
     postprocess: str = key('"file.py:function" applied to one answer after the model', default="")
@@ -82,6 +97,9 @@ class Field:
     dtype: str = key("element type of a tensor", default="float32")
     shape: tuple[int, ...] = key("dimensions of a tensor; -1: any", default=())
     fields: Mapping[str, "Field"] = key("the fields of a record", factory=dict)
+    fields_from: str = key("a TOML file with the fields of a record, one entry a field", default="")
+    sensitive: bool = key("its values are masked wherever they would be shown or kept", default=False, pending=True)
+    allow_hosts: tuple[str, ...] = key("hosts from which a URL in its place may be fetched", default=(), pending=True)
 
     @property
     def required(self) -> bool:
@@ -116,6 +134,17 @@ class Endpoint:
     split: Split | None = key("models that share the traffic", default=None)
     path: str = key("the URL path; default: / and the name", default="")
     timeout_s: float = key("time allowed for a request, queueing included", default=30, min=0.001)
+    stream: bool = key("the answer is sent as it comes into being", default=False, pending=True)
+    is_async: bool = key(
+        "a request is answered with an id, and the result fetched later", default=False, name="async", pending=True
+    )
+    keep_s: float = key("how long a result of an async endpoint is kept", default=86400, min=1, pending=True)
+    idempotent: bool | None = key(
+        "sending a request twice does no harm; default: when every step is a model", default=None, pending=True
+    )
+    access_log: Literal["sample", "all", "off"] = key(
+        "which requests are logged; sample: errors, the slowest and 1 %", default="sample", pending=True
+    )
     max_body_mb: float | None = key("largest request body; default: the server's", default=None, min=0.001)
     preprocess: str = key('"file.py:function" applied to the inputs first', default="")
     postprocess: str = key('"file.py:function" applied to the result last', default="")
@@ -161,6 +190,7 @@ class AppTest:
     arm: str = key("answer with this arm of a split endpoint", default="")
     repeat: int = key("how often the request is sent", default=1, min=1)
     pass_min: int | None = key("how many repeats must pass; default: all", default=None, min=1)
+    seed: int | None = key("seeds the endpoint's random choices", default=None, min=0, pending=True)
     tags: tuple[str, ...] = key("words to select tests by", default=())
     line: int = attrs.field(default=0, metadata={"from_position": True})
     """The line of its header in app.toml."""
@@ -173,6 +203,12 @@ class Server:
     host: str = key("the address to listen on", default="127.0.0.1")
     port: int = key("the port; 0: any free one", default=8000, min=0, max=65535)
     max_body_mb: float = key("largest request body of any route", default=10, min=0.001)
+    grpc_port: int = key("the port for gRPC; 0: none", default=0, min=0, max=65535, pending=True)
+    tokens_env: str = key("the environment variable that holds the accepted bearer tokens", default="", pending=True)
+    rate_per_s: float = key("the most requests a second; 0: no bound", default=0, min=0, pending=True)
+    max_concurrent: int = key("the most requests in progress; 0: no bound of its own", default=0, min=0, pending=True)
+    tls_cert: str = key("file with the certificate, PEM", default="", pending=True)
+    tls_key: str = key("file with its key, PEM", default="", pending=True)
     drain_s: float = key("longest time requests in progress have when the server stops", default=35, min=0)
 
 
@@ -185,6 +221,10 @@ class App:
     endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
     tests: tuple[AppTest, ...] = ()
     server: Server = attrs.field(factory=Server)
+    guarantees: Guarantees = attrs.field(factory=Guarantees)
+    jobs: Mapping[str, Job] = attrs.field(factory=dict, metadata={"pending": True})
+    deploy: Deploy = attrs.field(factory=Deploy, metadata={"pending": True})
+    profiles: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     root: Path = attrs.field(default=Path(), metadata={"from_position": True})
     path: Path = attrs.field(default=Path("app.toml"), metadata={"from_position": True})
 

@@ -65,7 +65,7 @@ class Complaints:
 
     def _other_unit(self, message: str, place: KeyPath, twin: str, value: float) -> Problem:
         text = f"{twin} = {toml(value)}"
-        pair = self._sources.base.spans.pairs.get(place)
+        pair = self._sources.written(place, "pair")
         edit = Edit(start=pair.start, end=pair.end, text=text) if pair else None
         return self._key_problem("MA011", message, place, f"this setting is called {twin}", f"write {text}", edit)
 
@@ -143,7 +143,7 @@ class Complaints:
 
     def no_table(self, cls: type | None, value: Any, path: KeyPath) -> Problem:
         """Something else where a table must stand."""
-        header = self._sources.base.spans.headers.get((*path, 0))
+        header = self._sources.written((*path, 0), "header")
         edit = None
         if header and isinstance(value, list) and len(value) == 1:
             edit = Edit(start=header.start, end=header.end, text=table_name(path))
@@ -161,7 +161,7 @@ class Complaints:
         """Something else where a list must stand."""
         if isinstance(value, dict) and attrs.has(wanted):
             many = table_name((*path, 0))
-            single = self._sources.base.spans.headers.get(path)
+            single = self._sources.written(path, "header")
             label = "one pair of brackets makes a single table" if single else "these are named tables"
             return self._sources.problem(
                 "MA013",
@@ -178,7 +178,7 @@ class Complaints:
 
     def unnamed(self, wanted: Any, value: Mapping[str, Any], path: KeyPath) -> Problem | None:
         """The keys of a named table, typed below a header without the name: [models] instead of [models.NAME]."""
-        if not attrs.has(wanted) or path not in self._sources.base.spans.headers or len(path) > 1:
+        if not attrs.has(wanted) or self._sources.written(path, "header") is None or len(path) > 1:
             return None
         known, plain = self._columns(wanted), [name for name, item in value.items() if not isinstance(item, dict)]
         if not plain or any(name not in known for name in plain):
@@ -233,8 +233,8 @@ class Complaints:
     def _move(self, place: KeyPath, home: KeyPath) -> Edit | None:
         """The edit that takes the lines of a key to directly below a header."""
         text, lines = self._sources.base.text, self._sources.lines(place)
-        header = self._sources.base.spans.headers.get(home)
-        if lines is None or header is None:
+        header = self._sources.written(home, "header")
+        if lines is None or header is None or self._sources.layer(place) is not self._sources.layer(home):
             return None
         below = text.find("\n", header.end) + 1 or len(text)
         moved = text[lines.start : lines.end].rstrip("\r\n") + ("\r\n" if "\r\n" in text else "\n")

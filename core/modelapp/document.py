@@ -1,4 +1,4 @@
-"""The texts an app is read from, app.toml and overrides from the command line, and problems placed in them."""
+"""The texts an app is read from, app.toml and what is laid over it, and problems placed in them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -88,20 +88,51 @@ def problem_at(file: Path, text: str, span: Span, code: str, message: str, label
 
 
 @attrs.frozen
+class Layer:
+    """A text, or one table of it, whose keys lie over those of what comes before it.
+
+    `below`: the table, () for the whole text. `origin` is what people call it: "profile prod", "--set".
+    """
+
+    document: Document
+    origin: str
+    below: KeyPath = ()
+
+
+@attrs.frozen
 class Sources:
-    """app.toml and the overrides laid over it; each path is looked up in the text that had the last word on it."""
+    """app.toml, and what is laid over it: profiles, which are tables of the same file, and overrides.
+
+    Each path is looked up in the layer that had the last word on it.
+    """
 
     base: Document
-    overrides: Sequence[Document] = ()
+    layers: Sequence[Layer] = ()
 
-    def document(self, path: KeyPath) -> Document:
-        """The text that a path's value comes from."""
-        return next((document for document in reversed(self.overrides) if document.holds(path)), self.base)
+    def located(self, path: KeyPath) -> tuple[Document, KeyPath]:
+        """The text that a path's value comes from, and the path in it."""
+        layer = self.layer(path)
+        return (self.base, path) if layer is None else (layer.document, (*layer.below, *path))
+
+    def layer(self, path: KeyPath) -> Layer | None:
+        """The layer that had the last word on a path; None: app.toml itself."""
+        for layer in reversed(self.layers):
+            if (*layer.below, *path) in layer.document.spans.values:
+                return layer
+        if self.base.holds(path):
+            return None
+        # A table that only a layer speaks of, by a header or by dotted keys.
+        return next((one for one in reversed(self.layers) if one.document.holds((*one.below, *path))), None)
+
+    def holds(self, path: KeyPath) -> bool:
+        """Whether any text says something about exactly this path."""
+        document, full = self.located(path)
+        return document.holds(full)
 
     def related(self, path: KeyPath, label: str, at: At = "header") -> tuple[Related, ...]:
         """A second place in app.toml; none where the path comes from an override."""
-        document = self.document(path)
-        return (related(document.text, document.span(path, at), label),) if document is self.base else ()
+        document, full = self.located(path)
+        return (related(document.text, document.span(full, at), label),) if document is self.base else ()
 
     def problem(
         self,
@@ -115,22 +146,28 @@ class Sources:
         **more: Any,
     ) -> Problem:
         """A problem about a path. An edit mends app.toml, so one about an override has none."""
-        document = self.document(path)
-        span = document.span(path, at)
-        kept = edit if document is self.base else None
+        document, full = self.located(path)
+        span, kept = document.span(full, at), edit if document is self.base else None
         return problem_at(document.file, document.text, span, code, message, label, edit=kept, **more)
+
+    def written(self, path: KeyPath, at: At | Literal["pair"]) -> Span | None:
+        """Where app.toml writes a path's key, value, header, or key with value; None where it does not."""
+        document, full = self.located(path)
+        if document is not self.base:
+            return None
+        spans = document.spans
+        return {"key": spans.keys, "value": spans.values, "header": spans.headers, "pair": spans.pairs}[at].get(full)
 
     def replace(self, path: KeyPath, text: str, at: At = "value") -> Edit | None:
         """The edit that puts `text` in the place of a path's key, value or header."""
-        spans = self.base.spans
-        found = {"key": spans.keys, "value": spans.values, "header": spans.headers}[at].get(path)
+        found = self.written(path, at)
         return Edit(start=found.start, end=found.end, text=text) if found else None
 
     def remove(self, path: KeyPath) -> Edit | None:
         """The edit that takes a key and its value out, with the lines or the comma that they alone need."""
         if lines := self.lines(path):
             return Edit(start=lines.start, end=lines.end, text="")
-        text, pair = self.base.text, self.base.spans.pairs.get(path)
+        text, pair = self.base.text, self.written(path, "pair")
         if pair is None:
             return None
         if after := re.compile(r"\s*,[ \t]*").match(text, pair.end):
@@ -140,7 +177,7 @@ class Sources:
 
     def lines(self, path: KeyPath) -> Span | None:
         """The whole lines of a key and its value, or None where they share them with others (an inline table)."""
-        text, pair = self.base.text, self.base.spans.pairs.get(path)
+        text, pair = self.base.text, self.written(path, "pair")
         if pair is None:
             return None
         start, end = text.rfind("\n", 0, pair.start) + 1, text.find("\n", pair.end)
@@ -151,12 +188,12 @@ class Sources:
     def insert(self, table: KeyPath, line: str) -> Edit | None:
         """The edit that adds a line directly below a table's header, or a key to an inline table."""
         text, newline = self.base.text, "\r\n" if "\r\n" in self.base.text else "\n"
-        if header := self.base.spans.headers.get(table):
+        if header := self.written(table, "header"):
             end = text.find("\n", header.end)
             if end < 0:
                 return Edit(start=len(text), end=len(text), text=f"{newline}{line}{newline}")
             return Edit(start=end + 1, end=end + 1, text=line + newline)
-        value = self.base.spans.values.get(table)
+        value = self.written(table, "value")
         if value and text[value.start] == "{":
             empty = not text[value.start + 1 : value.end - 1].strip()
             return Edit(start=value.start + 1, end=value.start + 1, text=f" {line} " if empty else f" {line},")

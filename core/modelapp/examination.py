@@ -14,6 +14,7 @@ from modelapp.errors import HandlerError
 from modelapp.handlers import Definition
 from modelapp.problems import Problem
 from modelapp.runtime import RuntimeSpec
+from modelapp.scheduler import SchedulerSpec
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, toml, toml_key
 
@@ -26,6 +27,11 @@ class InstalledPlugins(Protocol):
     @property
     def runtimes(self) -> Mapping[str, RuntimeSpec]:
         """Runtime name -> its record, of all that can be used."""
+        ...
+
+    @property
+    def schedulers(self) -> Mapping[str, SchedulerSpec]:
+        """Scheduler name -> its record, of all that can be used."""
         ...
 
     def runtime(self, name: str) -> RuntimeSpec:

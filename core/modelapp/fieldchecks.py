@@ -52,10 +52,9 @@ _A = {"int": "a whole number", "float": "a number", "bool": "true or false", "st
 
 def check(exam: Examination, field: Field, path: KeyPath) -> None:
     """One declared field, and those of a record below it."""
-    given = exam.sources.document(path).spans.keys
     words = (field.type.innermost, "list") if field.type.item else (field.type.innermost,)
     for key, meant_for in _MEANT_FOR.items():
-        if (*path, key) in given and not set(words) & set(meant_for):
+        if exam.sources.holds((*path, key)) and not set(words) & set(meant_for):
             message = f'"{key}" means nothing for a field of type {field.type}'
             edit = exam.sources.remove((*path, key))
             label = f"it is for {' and '.join(meant_for)}"

@@ -19,6 +19,7 @@ class Launch:
     """What is needed to start replicas of an app. `program` is what Python runs."""
 
     app: App
+    profile: str = ""
     overrides: tuple[str, ...] = ()
     environment: Mapping[str, str]
     token: str = attrs.field(repr=False)
@@ -29,19 +30,26 @@ class Launch:
         """The command line of a replica that serves on `listen_fd` and reports on `events_fd`."""
         words = [sys.executable, *self.program, "--app", str(self.app.path.absolute())]
         words += ["--fd", str(listen_fd), "--events", str(events_fd)]
+        if self.profile:
+            words += ["--profile", self.profile]
         for override in self.overrides:
             words += ["--set", override]
         return words
 
 
 def prepare(
-    app: App, runtimes: Mapping[str, RuntimeSpec], overrides: Iterable[str] = (), *, replicas: int = 1
+    app: App,
+    runtimes: Mapping[str, RuntimeSpec],
+    overrides: Iterable[str] = (),
+    *,
+    profile: str = "",
+    replicas: int = 1,
 ) -> Launch:
     """The launch of an app on this machine, one of `replicas` that share its cores."""
     used = [runtimes[name] for name in sorted({model.runtime for model in app.models.values()}) if name in runtimes]
     token = secrets.token_urlsafe(32)
     environment = thread_environment(app, used, thread_budget(replicas)) | {TOKEN_VARIABLE: token}
-    return Launch(app=app, overrides=tuple(overrides), environment=environment, token=token)
+    return Launch(app=app, profile=profile, overrides=tuple(overrides), environment=environment, token=token)
 
 
 def thread_budget(replicas: int = 1) -> int:

@@ -1,51 +1,128 @@
 """Reads app.toml: text -> data -> classes -> checked references. Every problem found is told at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import attrs
 import tomli
 
-from modelapp import references
+from modelapp import notices, profiles, references
 from modelapp.app import App
-from modelapp.document import Document, Sources
+from modelapp.document import Document, Layer, Sources
 from modelapp.errors import AppFileError, UsageError
 from modelapp.examination import InstalledPlugins
+from modelapp.loosening import Loosened, loosened
+from modelapp.mentions import mentioned
 from modelapp.problems import OVERRIDE, Problem, in_order
 from modelapp.spans import Spans, index
 from modelapp.tables import BROKEN, Reader
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+Spare: TypeAlias = Collection[str]
 _NO_FILE = "go to the app's folder, or name it: modelapp -C DIR ..."
 
 
-def load_app(path: Path, plugins: InstalledPlugins, *, overrides: Sequence[str] = ()) -> App:
-    """Read app.toml with `overrides` ("server.port=8001", values in TOML) laid over it.
+@attrs.frozen(kw_only=True)
+class Reading:
+    """A valid app.toml as it was read. `data` are its merged tables, `profile` the one laid over it ("": none)."""
 
-    Raises AppFileError with all that is wrong, UsageError for an override that cannot be read.
+    app: App
+    data: Mapping[str, Any]
+    sources: Sources
+    profile: str = ""
+    notices: tuple[Problem, ...] = ()
+    """What is worth saying about a file that is valid."""
+    loosened: tuple[Loosened, ...] = ()
+    """Guarantees that hold less than app.toml says."""
+
+
+def load_app(
+    path: Path, plugins: InstalledPlugins, *, profile: str = "", overrides: Sequence[str] = (), spare: Spare = ()
+) -> App:
+    """The app of `read_app`, which see."""
+    return read_app(path, plugins, profile=profile, overrides=overrides, spare=spare).app
+
+
+def read_app(
+    path: Path, plugins: InstalledPlugins, *, profile: str = "", overrides: Sequence[str] = (), spare: Spare = ()
+) -> Reading:
+    """Read app.toml with a profile and then `overrides` ("server.port=8001", values in TOML) laid over it.
+
+    Problems whose code is in `spare` are not held against it. Raises AppFileError with all that is wrong, UsageError
+    for a profile that does not exist or an override that cannot be read.
     """
-    sources, data = read_sources(path, overrides)
-    reader = Reader(sources, {"runtime": {name: spec.options for name, spec in plugins.runtimes.items()}})
-    root = path.resolve().parent
-    app: App = reader.read(App, data, root=root, path=path)
+    base, data = _base(path)
+    return _read(base, data, plugins, profile, overrides, spare)
+
+
+def check_app(path: Path, plugins: InstalledPlugins, *, profile: str = "", overrides: Sequence[str] = ()) -> Reading:
+    """As `read_app`, and every profile of the file must be valid too. Raises as it does."""
+    base, data = _base(path)
+    problems = [*profiles.forbidden(base, data)]
+    reading = None
+    for each in dict.fromkeys((profile, "", *profiles.names(data))):
+        try:
+            found = _read(base, data, plugins, each, overrides if each == profile else ())
+            reading = found if each == profile else reading
+        except AppFileError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems or reading is None:
+        raise AppFileError(in_order(problems))
+    return reading
+
+
+def _base(path: Path) -> tuple[Document, dict[str, Any]]:
+    text = _text(path)
+    data = parse(path, text)
+    return Document(path, text, index(text)), data
+
+
+def _read(
+    base: Document,
+    data: dict[str, Any],
+    plugins: InstalledPlugins,
+    profile: str,
+    overrides: Sequence[str],
+    spare: Spare = (),
+) -> Reading:
+    sources, merged = _laid_over(base, data, profile, overrides)
+    options = {
+        "runtime": {name: spec.options for name, spec in plugins.runtimes.items()},
+        "scheduler": {name: spec.options for name, spec in plugins.schedulers.items()},
+    }
+    reader = Reader(sources, options, mentioned(data))
+    path = base.file
+    app: App = reader.read(App, merged, root=path.resolve().parent, path=path)
     if app is BROKEN:
         raise AppFileError(in_order(reader.problems))
-    found = references.check(app, data, sources, plugins, reader.is_sound)
-    if problems := [*reader.problems, *found]:
+    found = references.check(app, merged, sources, plugins, reader.is_sound)
+    if problems := [problem for problem in (*reader.problems, *found) if problem.code not in spare]:
         raise AppFileError(in_order(problems))
-    return app
+    return Reading(
+        app=app,
+        data=merged,
+        sources=sources,
+        profile=profile,
+        notices=tuple(in_order(notices.all_of(sources, reader))),
+        loosened=loosened(data, merged, sources) if sources.layers else (),
+    )
 
 
-def read_sources(path: Path, overrides: Sequence[str] = ()) -> tuple[Sources, dict[str, Any]]:
-    """The texts an app is made of, indexed, and their merged data. Raises as `load_app` does, on the first fault."""
-    text = _read(path)
-    data = parse(path, text)
-    documents = []
+def _laid_over(
+    base: Document, data: dict[str, Any], profile: str, overrides: Sequence[str]
+) -> tuple[Sources, dict[str, Any]]:
+    """All layers in their order, and the merged data. Raises as `read_app` does."""
+    found, merged = [], dict(data)
+    if profile:
+        for layer, table in profiles.layers(base, data, profiles.known(data, profile)):
+            found.append(layer)
+            merged = _merged(merged, table)
     for override in overrides:
         document, values = _override(override)
-        documents.append(document)
-        data = _merged(data, values)
-    return Sources(Document(path, text, index(text)), documents), data
+        found.append(Layer(document, "--set"))
+        merged = _merged(merged, values)
+    return Sources(base, found), merged
 
 
 def parse(file: Path, text: str) -> dict[str, Any]:
@@ -58,7 +135,7 @@ def parse(file: Path, text: str) -> dict[str, Any]:
         raise AppFileError([syntax.problem_of(file, text, error)]) from None
 
 
-def _read(path: Path) -> str:
+def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import attrs
 
-from modelapp.app import key
+from modelapp.keys import key
 
 
 def _one_input() -> dict[str, str]:

@@ -1,16 +1,17 @@
-"""One thing that is wrong with app.toml, and how it is shown: place, source line, carets, and the mending edit."""
+"""One thing to say about app.toml, and how it is shown: place, source line, carets, and the mending edit."""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 OVERRIDE = Path("--set")
 """Stands for the file of a problem that is in an override of the command line."""
+_GITHUB = {"error": "error", "warning": "warning", "note": "notice"}
 _WINDOW = 160
 """The longest source line that is shown whole, in characters."""
 
@@ -56,6 +57,8 @@ class Problem:
     related: tuple[Related, ...] = ()
     edit: Edit | None = None
     command: str = ""
+    severity: Literal["error", "warning", "note"] = "error"
+    """A warning or a note leaves the file valid."""
 
     @property
     def place(self) -> str:
@@ -68,7 +71,7 @@ class Problem:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"error[{self.code}]: {self.message}"
+        yield f"{self.severity}[{self.code}]: {self.message}"
         places = [*self.related]
         if self.line:
             own = Related(line=self.line, column=self.column, length=self.length, source=self.source, label=self.label)
@@ -101,15 +104,20 @@ class Problem:
         place: dict[str, object] = {} if where else {"file": shown(self.file)}
         if self.line and not where:
             place |= {"line": self.line, "col": self.column, "endColumn": self.column + max(self.length, 1)}
-        return github_error(text, **place, title=self.code)
+        return github_command(_GITHUB[self.severity], text, **place, title=self.code)
 
 
 def github_error(text: str, **properties: object) -> str:
     """A workflow command that makes GitHub show an error: a text, and where it belongs."""
+    return github_command("error", text, **properties)
+
+
+def github_command(command: str, text: str, **properties: object) -> str:
+    """A workflow command with a text, and where it belongs."""
     words = [
         f"{name}={_escaped(str(value)).replace(':', '%3A').replace(',', '%2C')}" for name, value in properties.items()
     ]
-    return f"::error {','.join(words)}::{_escaped(text)}"
+    return f"::{command} {','.join(words)}::{_escaped(text)}"
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:

@@ -24,6 +24,7 @@ from modelapp.fieldtype import FieldType
 
 DIGITS = 16
 _ABSENT = "absent"
+_TABLES = ("app", "models", "endpoints", "server", "guarantees", "jobs", "deploy")
 _WHERE_IT_LISTENS = ("host", "port")
 """Keys of [server] that decide where an answer is had, not what it is."""
 
@@ -47,7 +48,7 @@ def release_id(app: App, *, digests: Digests | None = None) -> str:
 
 def canonical(app: App) -> dict[str, Any]:
     """The app as plain values: no tests, no place on this machine, defaults spelled out."""
-    tables = {name: _plain(getattr(app, name), app.root) for name in ("app", "models", "endpoints", "server")}
+    tables = {name: _plain(getattr(app, name), app.root) for name in _TABLES}
     for key in _WHERE_IT_LISTENS:
         del tables["server"][key]
     return tables

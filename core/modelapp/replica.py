@@ -209,13 +209,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--app", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     parser.add_argument("--events", type=int, help="a pipe to the parent")
+    parser.add_argument("--profile", default="")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     reporter = Reporter(options.events)
     try:
         plugins = Plugins.load(warn=False)  # the parent has said it
-        replica_app = load_app(options.app, plugins, overrides=options.set)
+        replica_app = load_app(options.app, plugins, profile=options.profile, overrides=options.set)
         run(replica_app, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:
         place = getattr(error, "place", "")

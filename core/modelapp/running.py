@@ -22,7 +22,7 @@ def _strings(values: Iterable[str]) -> tuple[str, ...]:
 @attrs.frozen
 class Running:
     """A running app. `token` is the control token; `born` tells `pid` from a later process of the same number;
-    `overrides` are the `--set` options it was started with.
+    `overrides` and `profile` are the options it was started with.
     """
 
     pid: int
@@ -32,13 +32,14 @@ class Running:
     started: str
     born: str
     overrides: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    profile: str = ""
 
 
-def record(url: str, release: str, token: str, overrides: Iterable[str] = ()) -> Running:
-    """The record of this process, which was started with `overrides` of app.toml."""
+def record(url: str, release: str, token: str, overrides: Iterable[str] = (), profile: str = "") -> Running:
+    """The record of this process, which was started with `overrides` of app.toml and a profile."""
     pid = os.getpid()
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Running(pid, url, release, token, started, birth(pid), tuple(overrides))
+    return Running(pid, url, release, token, started, birth(pid), tuple(overrides), profile)
 
 
 def folder(root: Path) -> Path:

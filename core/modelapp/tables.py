@@ -1,6 +1,6 @@
 """The tables of app.toml read into their classes. All that is wrong is collected; what is right is kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -24,6 +24,7 @@ BROKEN: Any = object()
 _SHORTHAND: Mapping[type, str] = {Field: "type"}
 """Classes that a bare string stands for: it is the value of that one key."""
 _LEAVES = (FieldType,)
+NOTHING_MENTIONED: Mapping[str, Collection[str]] = {}
 
 
 @cache
@@ -31,7 +32,9 @@ def columns(cls: type) -> Mapping[str, "attrs.Attribute[Any]"]:
     """The attributes of a class that are keys of its table, by key; with resolved types."""
     resolved = attrs.fields(attrs.resolve_types(cls))
     special = {"from_header", "from_position", "plugin"}
-    return {one.name: one for one in resolved if one.init and not special & one.metadata.keys()}
+    return {
+        one.metadata.get("key", one.name): one for one in resolved if one.init and not special & one.metadata.keys()
+    }
 
 
 @cache
@@ -41,13 +44,27 @@ def plugin_column(cls: type) -> "attrs.Attribute[Any] | None":
 
 
 class Reader:
-    """Reads tables. `plugins`: kind ("runtime") -> name -> options class."""
+    """Reads tables. `plugins`: kind ("runtime") -> name -> options class.
 
-    def __init__(self, sources: Sources, plugins: Mapping[str, Mapping[str, type]]) -> None:
+    `mentioned`: kind -> names that the file chooses somewhere, in a profile perhaps; a table may bear such a name
+    though no plugin of the name is installed.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        plugins: Mapping[str, Mapping[str, type]],
+        mentioned: Mapping[str, Collection[str]] = NOTHING_MENTIONED,
+    ) -> None:
         self.problems: list[Problem] = []
+        self.pending: list[KeyPath] = []
+        """What the file says that is read and not acted on yet; of a table and its keys, the table alone."""
+        self.unchecked: list[KeyPath] = []
+        """Options tables of plugins that are not installed."""
         self._broken: set[KeyPath] = set()
         self._sources = sources
         self._plugins = plugins
+        self._mentioned = mentioned
 
     @cached_property
     def _complaints(self) -> "Complaints":
@@ -84,6 +101,7 @@ class Reader:
             self._report((*path, name), problem)
         for name, one in keys.items():
             if name in value:
+                self._note_pending(one, (*path, name))
                 read = self._value(one.type, value[name], (*path, name), inside, one)
                 if read is not BROKEN:
                     arguments[one.alias or name] = read
@@ -91,6 +109,10 @@ class Reader:
                 # A misspelt key was told already; that it is missing too would be the same mistake twice.
                 self._report((*path, name), self._complaints.missing(cls, name, value, path))
         return self._built(cls, arguments, path)
+
+    def _note_pending(self, one: "attrs.Attribute[Any]", path: KeyPath) -> None:
+        if one.metadata.get("pending") and not any(path[: len(above)] == above for above in self.pending):
+            self.pending.append(path)
 
     def _from_place(self, cls: type, path: KeyPath) -> dict[str, Any]:
         """The attributes that come from where the table stands."""
@@ -118,11 +140,15 @@ class Reader:
         return sorted(self._plugins.get(plugin.metadata["plugin"], {})) if plugin else ()
 
     def _is_plugins(self, plugin: "attrs.Attribute[Any]", name: str, table: Mapping[str, Any], path: KeyPath) -> bool:
-        """Whether a key of a table is the options table of a plugin: of one installed, or of the one chosen."""
-        if name not in self._names(plugin) and name != table.get(plugin.metadata["plugin"]):
+        """Whether a key of a table is the options table of a plugin: of one installed, or of one that is chosen."""
+        kind, place = plugin.metadata["plugin"], (*path, name)
+        installed = name in self._names(plugin)
+        if not installed and name != table.get(kind) and name not in self._mentioned.get(kind, ()):
             return False
         if not isinstance(table[name], dict):
-            self._report((*path, name), self._complaints.no_table(None, table[name], (*path, name)))
+            self._report(place, self._complaints.no_table(None, table[name], place))
+        elif not installed:
+            self.unchecked.append(place)
         return True
 
     def _options(
@@ -146,6 +172,8 @@ class Reader:
         origin, parts = get_origin(wanted), get_args(wanted)
         if wanted is Any:
             return value
+        if one is not None and one.metadata.get("one_or_named"):
+            return self._one_or_named(parts[1], value, path, around)
         if attrs.has(wanted) and wanted not in _LEAVES:
             short = _SHORTHAND.get(wanted)
             if short is None or not isinstance(value, str):
@@ -158,6 +186,13 @@ class Reader:
         if origin in (list, Sequence) or (origin is tuple and parts[-1] is Ellipsis):
             return self._items(origin, parts[0], value, path, around)
         return self._leaf(wanted, value, path, one)
+
+    def _one_or_named(self, cls: type, value: Any, path: KeyPath, around: "Around") -> Any:
+        """One table, which is called "", or tables with names below it."""
+        if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
+            return self._mapping(cls, value, path, around)
+        read = self._table(cls, value, path, around, {})
+        return read if read is BROKEN else {"": read}
 
     def _mapping(self, wanted: Any, value: Any, path: KeyPath, around: "Around") -> Any:
         if not isinstance(value, dict):

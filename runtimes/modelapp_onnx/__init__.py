@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from modelapp.app import key
+from modelapp.keys import key
 from modelapp.hookspecs import hookimpl
 from modelapp.runtime import Availability, Runtime, RuntimeSpec
 

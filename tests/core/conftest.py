@@ -21,6 +21,7 @@ from modelapp.loader import load_app
 from modelapp.problems import Problem
 from modelapp.routes import ProtocolRoutes, RouteTable
 from modelapp.runtime import RawOptions, Runtime, RuntimeSpec
+from modelapp.scheduler import SchedulerSpec
 from modelapp.server import HttpServer
 
 DUNGEON = """\
@@ -148,6 +149,8 @@ class FakePlugins:
             "python": RuntimeSpec(name="python", open=_open, options=RawOptions),
         }
     )
+
+    schedulers: Mapping[str, SchedulerSpec] = attrs.Factory(dict)
 
     def runtime(self, name: str) -> RuntimeSpec:
         """One of them; "jax" is that of a broken plugin."""

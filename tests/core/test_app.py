@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 import pytest
 
-from modelapp import app
+from modelapp import app, deployment, guarantees, jobs
 from modelapp.fieldtype import WORDS, FieldType
 from modelapp.suggestions import toml
 from modelapp.tables import columns
@@ -29,6 +29,16 @@ SECTIONS: Mapping[str, type] = {
     "[[tests]]": app.AppTest,
     "expect_error": app.ExpectError,
     "[server]": app.Server,
+    "[guarantees.latency]": guarantees.Latency,
+    "[guarantees.batching]": guarantees.Batching,
+    "[guarantees.rollout]": guarantees.RolloutGuarantee,
+    "[guarantees.robustness]": guarantees.Robustness,
+    "[guarantees.drift]": guarantees.Drift,
+    "[jobs.NAME]": jobs.Job,
+    "[deploy]": deployment.Deploy,
+    "[deploy.rollout]": deployment.Rollout,
+    "[deploy.autoscale]": deployment.Autoscale,
+    "[deploy.spot]": deployment.Spot,
 }
 PLAIN: Mapping[Any, str] = {
     str: "text",
@@ -42,6 +52,9 @@ PLAIN: Mapping[Any, str] = {
     app.Step: "step",
     app.Split: "split",
     app.ExpectError: "expect_error",
+    deployment.Rollout: "rollout",
+    deployment.Autoscale: "autoscale",
+    deployment.Spot: "spot",
 }
 
 
@@ -78,8 +91,10 @@ def default_text(default: Any) -> str:
         return "required"
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # attrs exports it as a function to type checkers
         made = default.factory()
-        return "none" if made is attrs.NOTHING else "empty"
-    return {None: "none", "": "empty", (): "empty"}.get(default, f"`{toml(default)}`")
+        return "none" if made is attrs.NOTHING else "its defaults" if attrs.has(type(made)) else "empty"
+    if default in (None, "", ()):
+        return {None: "none"}.get(default, "empty")
+    return f"`{toml(default)}`"
 
 
 def rows(cls: type) -> list[str]:
@@ -107,10 +122,14 @@ def test_each_section_lists_exactly_the_keys_of_its_table(heading: str) -> None:
 
 def test_every_class_has_a_section() -> None:
     """A new table cannot be left out of the page."""
+    modules = (app, deployment, guarantees, jobs)
     tables = {
-        one for one in vars(app).values() if isinstance(one, type) and attrs.has(one) and one.__module__ == app.__name__
+        one
+        for module in modules
+        for one in vars(module).values()
+        if isinstance(one, type) and attrs.has(one) and one.__module__ == module.__name__
     }
-    assert tables == {*SECTIONS.values(), app.App}
+    assert tables == {*SECTIONS.values(), app.App, guarantees.Guarantees}
 
 
 def test_the_page_lists_every_type_word() -> None:

@@ -639,7 +639,7 @@ def test_a_defect_of_ours_shows_its_traceback_only_when_asked(shop: Path) -> Non
     script = (
         "import sys\nfrom modelapp import loader\n"
         "def broken(*_, **__): raise ZeroDivisionError('within')\n"
-        "loader.load_app = broken\n"
+        "loader.check_app = broken\n"
         "from modelapp.cli import main\nsys.exit(main(sys.argv[1:]))"
     )
     plain, verbose = (

@@ -274,7 +274,7 @@ error[MA010]: [app] has no key "port"
  3 | port = 8000
    | ^^^^ unknown key
    = help: remove it
-   = note: its keys: name, description, schema_version, requires, seed
+   = note: its keys: name, description, schema_version, requires, plugins, seed, env, requirements, python, state
    = note: [server] has a key of this name""",
     ),
     (

@@ -10,7 +10,7 @@ from modelapp import running
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened
 from modelapp.client import Client, ConnectionLost
-from modelapp.errors import AppFileError
+from modelapp.errors import AppFileError, UsageError
 from modelapp.foreground import Foreground
 from modelapp.launch import prepare
 from modelapp.loader import load_app
@@ -38,7 +38,7 @@ def replica(opened: Opened, console: Console, *, same_release: bool) -> Iterator
         yield Replica(found.url, found.token, found.release, found.url)
         return
     server = opened.app.server
-    launch = prepare(opened.app, opened.plugins.runtimes, opened.overrides)
+    launch = prepare(opened.app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
     with Foreground(launch, address=("127.0.0.1", 0), note=console.note, stop_signal=signal.SIGINT) as foreground:
         ready = _wait_ready(foreground, console)
         yield Replica(foreground.url, foreground.token, ready, f"http://{server.host}:{server.port}")
@@ -51,8 +51,7 @@ def _running(opened: Opened, console: Console, *, same_release: bool) -> running
     if found is None:
         return None
     # A caller that asks for the running app asks with that app's options; a test's verdict is about these files.
-    overrides = opened.overrides if same_release else found.overrides
-    release = _release(opened, overrides)
+    release = release_id(opened.app) if same_release else _release(opened, found)
     same = found.release == release
     if same_release and not same:
         console.detail(f"the running app (pid {found.pid}) serves release {found.release}, these files are {release}")
@@ -68,14 +67,15 @@ def _running(opened: Opened, console: Console, *, same_release: bool) -> running
     return found
 
 
-def _release(opened: Opened, overrides: tuple[str, ...]) -> str:
-    """The release these files are, with other overrides; "" where they have become invalid with them."""
-    if overrides == opened.overrides:
+def _release(opened: Opened, found: running.Running) -> str:
+    """The release these files are with the running app's options; "" where they have become invalid with them."""
+    if (found.profile, found.overrides) == (opened.profile, opened.overrides):
         return release_id(opened.app)
     try:
-        return release_id(load_app(opened.app.path, opened.plugins, overrides=overrides))
-    except AppFileError:
+        app = load_app(opened.app.path, opened.plugins, profile=found.profile, overrides=found.overrides)
+    except (AppFileError, UsageError):
         return ""
+    return release_id(app)
 
 
 def _wait_ready(foreground: Foreground, console: Console) -> str:

@@ -1,38 +1,54 @@
 """`modelapp check`: what is wrong with app.toml."""
 
 import argparse
+from collections.abc import Callable, Iterable
+
+import attrs
 
 from modelapp.app import App
 from modelapp.cli.console import Console
 from modelapp.cli.failure import exit_status
-from modelapp.cli.opening import FILE, open_app
+from modelapp.cli.opening import FILE
 from modelapp.errors import AppFileError
+from modelapp.loader import check_app
+from modelapp.plugins import Plugins
+from modelapp.problems import Problem
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Print every problem, or that there is none."""
+    plugins = Plugins.load(warn=console.verbosity >= 0)
     try:
-        app = open_app(options, console).app
+        reading = check_app(options.directory / FILE, plugins, profile=options.profile, overrides=options.overrides)
     except AppFileError as error:
-        _tell(error, options.format, console)
+        if console.json:
+            console.document({"valid": False, "problems": [problem.as_dict() for problem in error.problems]})
+        _tell(error.problems, options.format, console.result)
+        console.note(counted(len(error.problems), "problem"))
         return exit_status(error)
+    app = reading.app
+    _tell(reading.notices, options.format, console.result if options.format == "github" else console.note)
     if console.json:
         names = {
             "models": list(app.models),
             "endpoints": list(app.endpoints),
             "tests": [test.name for test in app.tests],
         }
-        console.document({"valid": True, "app": app.name, **names, "problems": []})
+        told = {
+            "problems": [],
+            "notices": [notice.as_dict() for notice in reading.notices],
+            "loosened": [attrs.asdict(one) for one in reading.loosened],
+        }
+        console.document({"valid": True, "app": app.name, "profile": reading.profile, **names, **told})
+    for one in reading.loosened:
+        console.note(f"loosened: {one}")
     console.result(f"{FILE} is valid: {contents(app)}")
     return 0
 
 
-def _tell(error: AppFileError, format: str, console: Console) -> None:
-    if console.json:
-        console.document({"valid": False, "problems": [problem.as_dict() for problem in error.problems]})
-    for problem in error.problems:
-        console.result(problem.annotation() if format == "github" else problem.render() + "\n")
-    console.note(counted(len(error.problems), "problem"))
+def _tell(problems: Iterable[Problem], format: str, say: Callable[[str], None]) -> None:
+    for problem in problems:
+        say(problem.annotation() if format == "github" else problem.render() + "\n")
 
 
 def contents(app: App) -> str:

@@ -7,7 +7,7 @@ import attrs
 
 from modelapp.app import App
 from modelapp.cli.console import Console
-from modelapp.loader import load_app
+from modelapp.loader import Reading, read_app
 from modelapp.plugins import Plugins
 
 FILE = "app.toml"
@@ -17,17 +17,27 @@ FILE = "app.toml"
 class Opened:
     """The app a command is about. `prefix` is how the user would begin another command about it."""
 
-    app: App
+    reading: Reading
     plugins: Plugins
     overrides: tuple[str, ...]
     prefix: str
+
+    @property
+    def app(self) -> App:
+        """The app as it was read."""
+        return self.reading.app
+
+    @property
+    def profile(self) -> str:
+        """The profile that is laid over app.toml, "" for none."""
+        return self.reading.profile
 
 
 def open_app(options: argparse.Namespace, console: Console) -> Opened:
     """Read the app of `-C`. Raises AppFileError and PluginError."""
     plugins = Plugins.load(warn=console.verbosity >= 0)
-    app = load_app(options.directory / FILE, plugins, overrides=options.overrides)
-    return Opened(app, plugins, tuple(options.overrides), prefix(options))
+    reading = read_app(options.directory / FILE, plugins, profile=options.profile, overrides=options.overrides)
+    return Opened(reading, plugins, tuple(options.overrides), prefix(options))
 
 
 def prefix(options: argparse.Namespace) -> str:
@@ -35,6 +45,8 @@ def prefix(options: argparse.Namespace) -> str:
     words = ["modelapp"]
     if str(options.directory) != ".":
         words += ["-C", str(options.directory)]
+    if options.profile:
+        words += ["--profile", options.profile]
     for override in options.overrides:
         words += ["--set", override]
     return shlex.join(words)

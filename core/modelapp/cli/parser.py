@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -12,6 +13,7 @@ EPILOG = """exit status:
   0 it holds   1 a test failed   2 bad command line   3 app.toml is invalid   4 inconclusive
   5 the surroundings are at fault (a model, a plugin, the port)   130 interrupted"""
 
+PROFILE_VARIABLE = "MODELAPP_PROFILE"
 Verb = Callable[[argparse.Namespace, Console], int]
 
 
@@ -77,6 +79,12 @@ def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     group = parser.add_argument_group("common options")
     group.add_argument(
         "-C", dest="directory", metavar="DIR", type=Path, default=default(Path()), help="the folder of app.toml"
+    )
+    group.add_argument(
+        "--profile",
+        metavar="P",
+        default=default(os.environ.get(PROFILE_VARIABLE, "")),
+        help=f"lay [profiles.P] over the rest of app.toml; default: ${PROFILE_VARIABLE}",
     )
     group.add_argument(
         "--set",

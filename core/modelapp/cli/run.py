@@ -21,7 +21,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Serve until a signal comes. The first lets the requests in progress end, a second does not."""
     opened = open_app(options, console)
     app = opened.app
-    launch = prepare(app, opened.plugins.runtimes, opened.overrides)
+    launch = prepare(app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
     with Foreground(launch, note=console.note) as foreground, _stopped_by_signals(foreground):
         console.result(f"app {app.name}   {app.path}")
         screen = _Screen(opened, foreground, console)
@@ -51,7 +51,7 @@ class _Screen:
 
     def __init__(self, opened: Opened, foreground: Foreground, console: Console) -> None:
         self._app = opened.app
-        self._overrides = opened.overrides
+        self._overrides, self._profile = opened.overrides, opened.profile
         self._foreground = foreground
         self._console = console
         self._loaded: list[Event] = []
@@ -89,7 +89,7 @@ class _Screen:
 
     def _show_ready(self, event: Event) -> None:
         foreground = self._foreground
-        record = running.record(foreground.url, event.release, foreground.token, self._overrides)
+        record = running.record(foreground.url, event.release, foreground.token, self._overrides, self._profile)
         if note := running.write(self._app.root, record):
             self._console.note(f"note: {note}")
         if self._was_ready:
