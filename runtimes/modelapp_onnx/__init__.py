@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 
-from modelapp.keys import key
 from modelapp.hookspecs import hookimpl
+from modelapp.keys import key
 from modelapp.runtime import Availability, Runtime, RuntimeSpec
 
 
