@@ -65,8 +65,8 @@ class Complaints:
 
     def _other_unit(self, message: str, place: KeyPath, twin: str, value: float) -> Problem:
         text = f"{twin} = {toml(value)}"
-        pair = self._sources.written(place, "pair")
-        edit = Edit(start=pair.start, end=pair.end, text=text) if pair else None
+        key, pair = self._sources.written(place, "key"), self._sources.written(place, "pair")
+        edit = Edit(start=key.start, end=pair.end, text=text) if key and pair else None  # a dotted key keeps its head
         return self._key_problem("MA011", message, place, f"this setting is called {twin}", f"write {text}", edit)
 
     def misplaced(self, name: str, place: KeyPath, around: Around, table: KeyPath) -> Problem | None:

@@ -213,6 +213,12 @@ class Dungeon:
 
 
 @pytest.fixture
+def plugins() -> FakePlugins:
+    """The plugins that the app is read with."""
+    return FakePlugins()
+
+
+@pytest.fixture
 def dungeon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dungeon:
     """The app, with its folder as the current one."""
     monkeypatch.chdir(tmp_path)
