@@ -22,9 +22,9 @@ def _pending(sources: Sources, path: KeyPath) -> Problem:
     message = f"{table_name(path)} is" if is_table else f'"{key_name(path)}" is'
     return sources.problem(
         "MA015",
-        f"{message} read and checked, but not acted on by this version of modelapp",
+        f"{message} read and checked, and has no effect yet",
         path,
-        "has no effect yet",
+        "not acted on by this version of modelapp",
         at="header" if is_table else "key",
         severity="warning",
     )

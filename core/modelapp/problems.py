@@ -70,6 +70,10 @@ class Problem:
         """The text shown to people."""
         return "\n".join(self._lines())
 
+    def brief(self) -> str:
+        """One line, for what needs no source line to be understood."""
+        return f"{self.severity}[{self.code}] {self.place}: {self.message}"
+
     def _lines(self) -> Iterator[str]:
         yield f"{self.severity}[{self.code}]: {self.message}"
         places = [*self.related]

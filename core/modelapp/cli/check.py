@@ -48,7 +48,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _tell(problems: Iterable[Problem], format: str, say: Callable[[str], None]) -> None:
     for problem in problems:
-        say(problem.annotation() if format == "github" else problem.render() + "\n")
+        say(problem.annotation() if format == "github" else _text(problem))
+
+
+def _text(problem: Problem) -> str:
+    """As a snippet where there is something to mend, else as a line."""
+    return problem.render() + "\n" if problem.severity == "error" or problem.help else problem.brief()
 
 
 def contents(app: App) -> str:
