@@ -22,6 +22,14 @@ def satisfies(version: str, requirement: str) -> bool:
     return all(held)
 
 
+def is_python(version: str, wanted: str) -> bool:
+    """Whether a Python is the wanted one: "3.12" means any 3.12, ">=3.11,<3.13" what it says. Raises as `satisfies`."""
+    if not re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
+        return satisfies(version, wanted)
+    parts = tuple(int(part) for part in wanted.split("."))
+    return _numbers(version)[: len(parts)] == parts
+
+
 def _holds(version: tuple[int, ...], clause: str) -> bool:
     match = _CLAUSE.fullmatch(clause)
     if match is None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TextIO
 
 from modelapp.cli.console import Console
-from modelapp.cli.parser import parse
+from modelapp.cli.environment import enter
+from modelapp.cli.parser import parse, verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _mend_streams()
     console = Console()
     try:
-        status = _run(sys.argv[1:] if argv is None else argv, console)
+        status = _run(sys.argv[1:] if argv is None else argv, console, replace=argv is None)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has left. What is still buffered must not raise again when Python ends.
@@ -38,10 +39,11 @@ def _nowhere() -> TextIO:
     return Path(os.devnull).open("w", encoding="utf-8")
 
 
-def _run(argv: Sequence[str], console: Console) -> int:
+def _run(argv: Sequence[str], console: Console, *, replace: bool) -> int:
     try:
-        verb, options = parse(argv, console)
-        return verb(options, console)
+        options = parse(argv, console)
+        status = enter(options, console, argv, replace=replace)
+        return verb(options.command)(options, console) if status is None else status
     except SystemExit as end:  # --help, --version and a command line that argparse refused
         return end.code if isinstance(end.code, int) else 2
     except BrokenPipeError:

@@ -7,10 +7,9 @@ import attrs
 
 from modelapp.app import App
 from modelapp.cli.console import Console
+from modelapp.cli.parser import FILE as FILE
 from modelapp.loader import Reading, read_app
 from modelapp.plugins import Plugins
-
-FILE = "app.toml"
 
 
 @attrs.frozen

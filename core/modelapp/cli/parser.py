@@ -13,6 +13,7 @@ EPILOG = """exit status:
   0 it holds   1 a test failed   2 bad command line   3 app.toml is invalid   4 inconclusive
   5 the surroundings are at fault (a model, a plugin, the port)   130 interrupted"""
 
+FILE = "app.toml"
 PROFILE_VARIABLE = "MODELAPP_PROFILE"
 Verb = Callable[[argparse.Namespace, Console], int]
 
@@ -26,8 +27,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, help=f"{self.prog} --help")
 
 
-def parse(argv: Sequence[str], console: Console) -> tuple[Verb, argparse.Namespace]:
-    """Read the command line and set up `console`: the verb, and what to call it with.
+def parse(argv: Sequence[str], console: Console) -> argparse.Namespace:
+    """Read the command line and set up `console`.
 
     Raises UsageError; SystemExit after --help and --version.
     """
@@ -37,10 +38,11 @@ def parse(argv: Sequence[str], console: Console) -> tuple[Verb, argparse.Namespa
     console.json = options.json or getattr(options, "format", "") == "json"
     console.no_color = options.no_color
     console.verbosity = -1 if options.quiet else options.verbose + getattr(options, "more_verbose", 0)
-    return _verb(options.command), options
+    return options
 
 
-def _verb(name: str) -> Verb:
+def verb(name: str) -> Verb:
+    """What runs a verb; its module is imported only now."""
     return cast("Verb", importlib.import_module(f"modelapp.cli.{name}").run)
 
 
