@@ -45,12 +45,16 @@ def _build(environment: Environment, note: Note, lock: int) -> None:
     begun_s = time.monotonic()
     count = len(request.requirements.pins)
     note(f"environment: building it for {request.file} ({count} pinned, {tool.name}) in {folder}")
-    version = _create(environment, tool, run)
-    note(f"environment: installing {count} distribution{'s' * (count != 1)} into Python {version}")
-    _install_pins(environment, tool, log)
-    note(f"environment: installing modelapp {own.version} from {own.origin}")
-    _install_own(environment, tool, log)
-    _finish(environment, tool, version)
+    try:
+        version = _create(environment, tool, run)
+        note(f"environment: installing {count} distribution{'s' * (count != 1)} into Python {version}")
+        _install_pins(environment, tool, log)
+        note(f"environment: installing modelapp {own.version} from {own.origin}")
+        _install_own(environment, tool, log)
+        _finish(environment, tool, version)
+    except SurroundingsError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     note(f"environment: ready after {time.monotonic() - begun_s:.1f} s")
 
 

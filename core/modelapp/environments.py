@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from modelapp import digests, enclosure, installer
+from modelapp import digests, enclosure
 from modelapp.enclosure import FORMAT, MARKER
 from modelapp.errors import SurroundingsError
 from modelapp.installation import Installation, installation
@@ -71,7 +71,7 @@ class Environment:
     @property
     def python(self) -> Path:
         """Its Python."""
-        return installer.interpreter(self.folder)
+        return enclosure.interpreter(self.folder)
 
     @property
     def name(self) -> str:

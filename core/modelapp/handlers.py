@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import attrs
 
+from modelapp.enclosure import remedy
 from modelapp.errors import HandlerError
 from modelapp.suggestions import did_you_mean
 
@@ -223,5 +224,6 @@ def _failure(root: Path, file: str, error: BaseException) -> HandlerError:
     lines = traceback.format_exception_only(error)
     advice = ""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        advice = f"install it for {sys.executable}, or put {error.name}.py beside app.toml"
+        bring = remedy(f"install it for {sys.executable}")
+        advice = f"{bring}, or put {error.name}.py beside app.toml"
     return HandlerError(lines[-1].strip(), place=place, help=advice)

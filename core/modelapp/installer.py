@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -12,20 +12,11 @@ from typing import Protocol
 import attrs
 
 from modelapp import pipsettings
+from modelapp.enclosure import LEAK, interpreter
 from modelapp.errors import SurroundingsError
 from modelapp.requirements import redacted
 from modelapp.versions import is_python
 
-LEAK = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONEXECUTABLE",
-    "__PYVENV_LAUNCHER__",
-    "VIRTUAL_ENV",
-    "VIRTUAL_ENV_PROMPT",
-    "CONDA_PREFIX",
-)
-"""Variables that would lead a Python of one environment into another."""
 _MISLEAD = (
     "PIP_TARGET",
     "PIP_PREFIX",
@@ -38,6 +29,11 @@ _MISLEAD = (
 )
 """Variables that would have an installer put things elsewhere."""
 _LAST_LINES = 12
+_NOISE = (
+    *("Using Python", "Collecting ", "Processing ", "Downloading ", "Obtaining ", "Looking in", "Requirement already"),
+    *("INFO: ", "WARNING: Location", "[notice]", "━"),
+)
+"""How lines begin that do not say why something failed."""
 _NEWEST_PYTHON = 30
 _OUTPUT_ERRORS = "replace"
 WHICH = "import platform as p; print(p.python_implementation(), p.python_version())"
@@ -111,8 +107,7 @@ def build_environment() -> dict[str, str]:
 
 def last_lines(output: str) -> list[str]:
     """The end of what an installer said, without what does not say why."""
-    noise = ("WARNING: Location", "INFO: ", "[notice]", "Looking in", "  Downloading ", "     ━", "Requirement already")
-    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.startswith(noise)]
+    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not line.lstrip().startswith(_NOISE)]
     return lines[-_LAST_LINES:]
 
 
@@ -137,11 +132,6 @@ def _uvs() -> Iterator[tuple[str, ...]]:
         yield (found,)
     if find_spec("uv") is not None:
         yield (sys.executable, "-P", "-m", "uv")
-
-
-def interpreter(folder: Path) -> Path:
-    """The Python of an environment."""
-    return folder / "bin" / "python"
 
 
 def find_python(wanted: str, run: Run) -> str:
@@ -210,10 +200,3 @@ class Pip:
         except StepFailedError as failed:
             return list(failed.lines)
         return []
-
-
-def same_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """The variables of a process in the environment at `folder`, which is first on its PATH."""
-    kept = {name: value for name, value in environ.items() if name not in LEAK}
-    path = os.pathsep.join(filter(None, [str(folder / "bin"), environ.get("PATH", "")]))
-    return kept | {"VIRTUAL_ENV": str(folder), "PATH": path}

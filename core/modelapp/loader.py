@@ -97,14 +97,15 @@ def _read(
     if app is BROKEN:
         raise AppFileError(in_order(reader.problems))
     found = references.check(app, merged, sources, plugins, reader.is_sound)
-    if problems := [problem for problem in (*reader.problems, *found) if problem.code not in spare]:
+    problems = [one for one in (*reader.problems, *found) if one.severity == "error" and one.code not in spare]
+    if problems:
         raise AppFileError(in_order(problems))
     return Reading(
         app=app,
         data=merged,
         sources=sources,
         profile=profile,
-        notices=tuple(in_order(notices.all_of(sources, reader))),
+        notices=tuple(in_order([*notices.all_of(sources, reader), *(one for one in found if one.severity != "error")])),
         loosened=loosened(data, merged, sources) if sources.layers else (),
     )
 

@@ -16,9 +16,11 @@ from time import monotonic
 from modelapp import lifeline
 from modelapp.app import App
 from modelapp.edge import Edge
+from modelapp.enclosure import remedy
 from modelapp.errors import LoadError, ModelAppError
 from modelapp.functions import Functions
 from modelapp.health import health_protocol
+from modelapp.inventory import probe
 from modelapp.launch import TOKEN_VARIABLE, thread_budget
 from modelapp.lifecycle import Lifecycle
 from modelapp.loader import load_app
@@ -184,7 +186,13 @@ def _open(spec: RuntimeSpec) -> Runtime:
         raise
     except (Exception, SystemExit) as error:
         said = traceback.format_exception_only(error)[-1].strip()
-        raise LoadError(f"the {spec.name} runtime did not open: {said}") from error
+        raise LoadError(f"the {spec.name} runtime did not open: {said}", help=_missing(spec)) from error
+
+
+def _missing(spec: RuntimeSpec) -> str:
+    """What the runtime lacks here and what brings it, as far as it knows."""
+    found = probe(spec)
+    return f"it lacks {found.missing}; {remedy(found.fix)}" if found.missing and not found.ok else ""
 
 
 def _calm_collector() -> None:

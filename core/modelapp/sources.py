@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 
 from modelapp.app import Model
+from modelapp.enclosure import remedy
 from modelapp.errors import LoadError
 from modelapp.runtime import Artefact
 
@@ -140,7 +141,7 @@ def _not_installed(package: str) -> LoadError:
         )
     return LoadError(
         f'the package "{package}" is not installed',
-        help=f"pip install {_canonical(package)}",
+        help=remedy(f"pip install {_canonical(package)}"),
     )
 
 

@@ -50,6 +50,11 @@ def _requirements(exam: Examination, name: str) -> None:
                 exam.problems.append(_in_file(exam, name, fault))
             else:
                 exam.add("MA090", fault.message, _FILE, "cannot be used", fault.help)
+        return
+    if is_elsewhere(exam):
+        message = "the app's environment is not built yet: its plugins and packages were not looked at"
+        label, advice = "an environment of its own", "modelapp test builds it"
+        exam.add("MA093", message, _FILE, label, advice, severity="note")
 
 
 def _in_file(exam: Examination, name: str, fault: Fault) -> Problem:

@@ -2,12 +2,9 @@
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import tomli
 
 from modelapp.cli.console import Console
 from modelapp.cli.parser import FILE
@@ -50,21 +47,23 @@ def enter(options: argparse.Namespace, console: Console, argv: Sequence[str], *,
 
 
 def _go_on(environment: "Environment", argv: Sequence[str], held: int | None, *, replace: bool) -> int:
+    from modelapp.enclosure import variables
     from modelapp.environments import VARIABLE
     from modelapp.errors import SurroundingsError
-    from modelapp.installer import same_environment
 
     # -P: a file of the current folder must not stand in for a library's module of the same name.
     words = [str(environment.python), "-P", "-m", "modelapp", *argv]
-    variables = same_environment(os.environ, environment.folder) | {VARIABLE: environment.name}
+    environ = variables(os.environ, environment.folder) | {VARIABLE: environment.name}
     try:
         if not replace:
-            return subprocess.run(words, env=variables, check=False).returncode  # noqa: S603 - this very command
+            import subprocess
+
+            return subprocess.run(words, env=environ, check=False).returncode  # noqa: S603 - this very command
         if held is not None:
             os.set_inheritable(held, True)  # whoever holds it uses the environment, which is then not removed
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(words[0], words, variables)  # noqa: S606 - this very command
+        os.execve(words[0], words, environ)  # noqa: S606 - this very command
     except OSError as error:
         raise SurroundingsError(
             f"the Python of the app's environment cannot be started: {words[0]}: {error.strerror}",
@@ -89,12 +88,28 @@ def requested(options: argparse.Namespace) -> "Request | None":
         return None
 
 
+def described(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The app's environment for people; None where the app has none of its own. Raises SurroundingsError."""
+    request = requested(options)
+    if request is None:
+        return None
+    from modelapp import enclosure, environments
+
+    made = enclosure.made() or {}
+    if not environments.is_inside(request):
+        return {"requirements": request.file, "built": False, "folder": str(environments.of(request).folder)}
+    told = {key: made.get(key, "") for key in ("python", "modelapp", "built_by")}
+    return {"requirements": request.file, "built": True, "folder": sys.prefix, **told}
+
+
 def _told(options: argparse.Namespace) -> dict[str, Any]:
     """[app] with the profile and the overrides laid over it; empty where the file cannot be read."""
     try:
         text = (options.directory / FILE).read_bytes().decode("utf-8-sig")
         if "requirements" not in text and not any("requirements" in one for one in options.overrides):
             return {}
+        import tomli  # like all that follows, not for an app without requirements
+
         data = tomli.loads(text)
         tables = [data, *_profiles(data, options.profile), *map(tomli.loads, options.overrides)]
     except (OSError, ValueError, RecursionError):

@@ -1,23 +1,36 @@
 """`modelapp plugins`: what is installed and what is missing to use it."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from modelapp.cli.console import Console
+from modelapp.cli.environment import described
 from modelapp.inventory import Part, PluginRecord
 from modelapp.plugins import Plugins
 
 
-def run(_: argparse.Namespace, console: Console) -> int:
-    """Print a table of the plugins, each runtime and scheduler probed now."""
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Print a table of the plugins, each runtime and scheduler probed now; in an app's folder, those of the app."""
     records = Plugins.load(warn=False).inventory()
+    own = described(options)
     if console.json:
-        console.document({"plugins": [attrs.asdict(record) for record in records]})
+        console.document({"plugins": [attrs.asdict(record) for record in records], "environment": own})
+    if own:
+        console.result(_environment(own))
     for line in _table(records):
         console.result(line)
     return 0
+
+
+def _environment(own: Mapping[str, Any]) -> str:
+    if not own["built"]:
+        return (
+            f"environment for {own['requirements']}: not built yet (modelapp test builds it); these plugins are not its"
+        )
+    return f"environment for {own['requirements']}: {own['folder']}   Python {own['python']}, by {own['built_by']}"
 
 
 def _table(records: Sequence[PluginRecord]) -> Iterator[str]:
