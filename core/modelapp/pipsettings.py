@@ -21,6 +21,8 @@ _WORDS = {
 """pip's setting -> uv's variable, and what stands between several values in it."""
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_NO_INDEX", "UV_FIND_LINKS")
 _SECTIONS = ("global", "install")
+_PIP_SYSTEM = Path("/etc/pip.conf")
+_UV_SYSTEM = Path("/etc/uv/uv.toml")
 
 
 def for_uv(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -63,7 +65,7 @@ def _pip_files(environ: Mapping[str, str]) -> Iterator[Path]:
         return
     for folder in reversed((environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")):
         yield Path(folder) / "pip" / "pip.conf"
-    yield Path("/etc/pip.conf")
+    yield _PIP_SYSTEM
     home = Path(environ.get("HOME") or "~").expanduser()
     yield home / ".pip" / "pip.conf"
     yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
@@ -79,4 +81,4 @@ def _uv_files(environ: Mapping[str, str]) -> Iterator[Path]:
         yield Path(own)
     home = Path(environ.get("HOME") or "~").expanduser()
     yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "uv" / "uv.toml"
-    yield Path("/etc/uv/uv.toml")
+    yield _UV_SYSTEM

@@ -262,11 +262,15 @@ def _split_setting(line: str) -> tuple[str, str]:
 
 def _folder(value: str, root: Path) -> Path:
     """A folder of wheels beside app.toml. Raises _RefusedError."""
-    pure = PurePosixPath(value)
-    if pure.is_absolute() or not (root / value).resolve().is_relative_to(root.resolve()):
+    try:
+        inside = not PurePosixPath(value).is_absolute() and (root / value).resolve().is_relative_to(root.resolve())
+        exists = (root / value).is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long, a NUL
+        raise _RefusedError(f"{value!r:.60} cannot be followed", str(error), "name a folder beside app.toml") from None
+    if not inside:
         advice = "use a folder beside app.toml, or name it in PIP_FIND_LINKS"
         raise _RefusedError(f"{value} is not below the folder of app.toml", "it holds on one machine only", advice)
-    if not (root / value).is_dir():
+    if not exists:
         raise _RefusedError(f"there is no folder {value}", "not found beside app.toml", f"put the wheels into {value}")
     return root / value
 

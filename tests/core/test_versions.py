@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelapp.versions import satisfies
+from modelapp.versions import is_python, satisfies
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,20 @@ def test_what_is_no_requirement_is_refused(requirement: str) -> None:
 def test_a_development_version_counts_as_its_release() -> None:
     """0.3.dev1 is asked as 0.3."""
     assert satisfies("0.3.dev1", ">=0.3")
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "fits"),
+    [
+        ("3.11.7", "3.11", True),
+        ("3.11.7", "3.11.7", True),
+        ("3.11.7", "3.1", False),
+        ("3.12.1", "3.11", False),
+        ("3.12.1", "3", True),
+        ("3.12.1", ">=3.11,<3.13", True),
+        ("3.13.0", ">=3.11,<3.13", False),
+    ],
+)
+def test_a_bare_version_of_python_means_all_that_begin_with_it(version, wanted, fits):
+    """Part by part, not letter by letter; bounds as everywhere."""
+    assert is_python(version, wanted) is fits
