@@ -53,7 +53,8 @@ class Request:
             for folder in self.requirements.folders
             for path in sorted(folder.iterdir())
         ]
-        return _digest([FORMAT, self.requirements.lines(), wheels, self.python])
+        own = [pin.constraint for pin in self.requirements.own]
+        return _digest([FORMAT, self.requirements.lines(), own, wheels, self.python])
 
 
 def _digest(content: Any) -> str:
