@@ -158,14 +158,17 @@ class Uv:
     name: str
 
     def create(self, folder: Path, python: str) -> None:
+        """`uv venv`, on a Python of the PATH before one that uv has to bring."""
         chosen = (find_python(python, self.run) or python) if python else sys.executable
         self._run("venv", "--no-project", "--python", chosen, str(folder))
 
     def install(self, folder: Path, words: Sequence[str], *, hashed: bool = False) -> None:
+        """`uv pip install`, bytecode included, so that the first start is as fast as the second."""
         more = ("--require-hashes",) if hashed else ()
         self._run("pip", "install", "--python", str(interpreter(folder)), "--compile-bytecode", *more, *words)
 
     def missing(self, folder: Path) -> list[str]:
+        """What `uv pip check` complains of."""
         try:
             self._run("pip", "check", "--python", str(interpreter(folder)))
         except StepFailedError as failed:
@@ -185,16 +188,19 @@ class Pip:
     name: str
 
     def create(self, folder: Path, python: str) -> None:
+        """`python -m venv` without pip. Raises StepFailedError where the PATH has no such Python."""
         chosen = find_python(python, self.run) if python else sys.executable
         if not chosen:
             raise StepFailedError([f"there is no Python {python} on the PATH, and no uv that could bring one"])
         self.run([chosen, "-P", "-m", "venv", "--without-pip", str(folder)])
 
     def install(self, folder: Path, words: Sequence[str], *, hashed: bool = False) -> None:
+        """`pip --python ENV install`."""
         more = ("--require-hashes",) if hashed else ()
         self.run([*self.words, "--python", str(interpreter(folder)), "install", "--progress-bar=off", *more, *words])
 
     def missing(self, folder: Path) -> list[str]:
+        """What `pip check` complains of."""
         try:
             self.run([*self.words, "--python", str(interpreter(folder)), "check"])
         except StepFailedError as failed:
