@@ -1,12 +1,12 @@
 """The texts an app is read from, app.toml and what is laid over it, and problems placed in them."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
+from modelapp import splicing
 from modelapp.problems import Edit, Problem, Related
 from modelapp.spans import KeyPath, Span, Spans
 from modelapp.suggestions import toml_key
@@ -165,25 +165,13 @@ class Sources:
 
     def remove(self, path: KeyPath) -> Edit | None:
         """The edit that takes a key and its value out, with the lines or the comma that they alone need."""
-        if lines := self.lines(path):
-            return Edit(start=lines.start, end=lines.end, text="")
-        text, pair = self.base.text, self.written(path, "pair")
-        if pair is None:
-            return None
-        if after := re.compile(r"\s*,[ \t]*").match(text, pair.end):
-            return Edit(start=pair.start, end=after.end(), text="")
-        before = re.search(r",\s*$", text[: pair.start])
-        return Edit(start=before.start() if before else pair.start, end=pair.end, text="")
+        document, full = self.located(path)
+        return splicing.removal(document.text, document.spans, full) if document is self.base else None
 
     def lines(self, path: KeyPath) -> Span | None:
         """The whole lines of a key and its value, or None where they share them with others (an inline table)."""
-        text, pair = self.base.text, self.written(path, "pair")
-        if pair is None:
-            return None
-        start, end = text.rfind("\n", 0, pair.start) + 1, text.find("\n", pair.end)
-        end = len(text) if end < 0 else end + 1
-        before, after = text[start : pair.start].strip(" \t\ufeff"), text[pair.end : end].strip()
-        return None if before or (after and not after.startswith("#")) else Span(start, end)
+        pair = self.written(path, "pair")
+        return splicing.whole_lines(self.base.text, pair) if pair else None
 
     def insert(self, table: KeyPath, line: str) -> Edit | None:
         """The edit that adds a line directly below a table's header, or a key to an inline table."""
