@@ -12,6 +12,9 @@ from modelapp.guarantees import Guarantees
 from modelapp.jobs import Job
 from modelapp.keys import key
 
+SCHEMA_VERSION = 1
+"""The version of the file format that is read; `modelapp upgrade` raises a file to it."""
+
 
 @attrs.frozen(kw_only=True)
 class AppInfo:
@@ -19,7 +22,7 @@ class AppInfo:
 
     name: str = key("lower-case letters, digits and dashes; becomes part of URLs and job names")
     description: str = key("one sentence for people", default="")
-    schema_version: int = key("the version of this file format", default=1, min=1, max=1)
+    schema_version: int = key("the version of this file format", default=1, min=1)
     requires: str = key('the modelapp versions the app works with, e.g. ">=0.1"', default="")
     plugins: tuple[str, ...] = key('distributions with plugins the app needs, e.g. "acme>=1"', default=())
     seed: int = key("seeds the random choices of tests and of traffic splits in tests", default=0, min=0)

@@ -15,8 +15,8 @@ class Latency:
     """[guarantees.latency], or [guarantees.latency.NAME] where there are several."""
 
     name: str = attrs.field(metadata={"from_header": True})
-    endpoint: str = key("the endpoint it is about; empty: each", default="")
-    arm: str = key("the arm of a split endpoint it is about; empty: all", default="")
+    endpoint: str = key("the endpoint it is about; empty: each", default="", looser="other")
+    arm: str = key("the arm of a split endpoint it is about; empty: all", default="", looser="other")
     p50_ms: float | None = key("the most that half of the answers take", default=None, min=0, looser="more")
     p95_ms: float | None = key("the most that 95 of 100 answers take", default=None, min=0, looser="more")
     p99_ms: float | None = key("the most that 99 of 100 answers take", default=None, min=0, looser="more")
@@ -50,7 +50,7 @@ class Batching:
     """[guarantees.batching], or [guarantees.batching.NAME] where there are several."""
 
     name: str = attrs.field(metadata={"from_header": True})
-    model: str = key("the model it is about; empty: each that batches", default="")
+    model: str = key("the model it is about; empty: each that batches", default="", looser="other")
     min_mean_batch: float | None = key(
         "the fewest rows of a run, on average under load", default=None, min=1, looser="less"
     )

@@ -1,7 +1,7 @@
 """Outcomes as JUnit XML: one case a test, measured values as properties."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,8 +10,11 @@ from modelapp.verdicts import Outcome, count
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_junit(path: Path, app: str, release: str, file: str, outcomes: Sequence[Outcome]) -> None:
-    """Write the report; `file` is app.toml as the reader of the report should see it. Raises OSError."""
+def write_junit(path: Path, app: str, properties: Mapping[str, str], file: str, outcomes: Sequence[Outcome]) -> None:
+    """Write the report; `file` is app.toml as the reader of the report should see it. Raises OSError.
+
+    `properties` are what holds for all of it, as the release.
+    """
     counts = count(outcomes)
     numbers = {
         "tests": str(len(outcomes)),
@@ -21,7 +24,7 @@ def write_junit(path: Path, app: str, release: str, file: str, outcomes: Sequenc
     }
     top = ElementTree.Element("testsuites", {"name": app, **numbers})
     suite = ElementTree.SubElement(top, "testsuite", {"name": app, **numbers, "skipped": "0"})
-    _properties(suite, {"release": release})
+    _properties(suite, properties)
     for outcome in outcomes:
         _case(suite, app, file, outcome)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +53,7 @@ def _case(suite: ElementTree.Element, app: str, file: str, outcome: Outcome) -> 
     found.text = _text("\n".join(lines))
 
 
-def _properties(parent: ElementTree.Element, values: dict[str, str]) -> None:
+def _properties(parent: ElementTree.Element, values: Mapping[str, str]) -> None:
     if not values:
         return
     properties = ElementTree.SubElement(parent, "properties")

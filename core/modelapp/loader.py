@@ -8,7 +8,7 @@ import attrs
 import tomli
 
 from modelapp import notices, profiles, references
-from modelapp.app import App
+from modelapp.app import SCHEMA_VERSION, App
 from modelapp.document import Document, Layer, Sources
 from modelapp.errors import AppFileError, UsageError
 from modelapp.examination import InstalledPlugins
@@ -52,13 +52,24 @@ def read_app(
     Problems whose code is in `spare` are not held against it. Raises AppFileError with all that is wrong, UsageError
     for a profile that does not exist or an override that cannot be read.
     """
-    base, data = _base(path)
+    base, data = read_data(path)
     return _read(base, data, plugins, profile, overrides, spare)
 
 
 def check_app(path: Path, plugins: InstalledPlugins, *, profile: str = "", overrides: Sequence[str] = ()) -> Reading:
     """As `read_app`, and every profile of the file must be valid too. Raises as it does."""
-    base, data = _base(path)
+    return check_data(*read_data(path), plugins, profile=profile, overrides=overrides)
+
+
+def check_data(
+    base: Document,
+    data: dict[str, Any],
+    plugins: InstalledPlugins,
+    *,
+    profile: str = "",
+    overrides: Sequence[str] = (),
+) -> Reading:
+    """As `check_app`, of a text and what it says, which need not lie in the file yet."""
     problems = [*profiles.forbidden(base, data)]
     reading = None
     for each in dict.fromkeys((profile, "", *profiles.names(data))):
@@ -69,13 +80,40 @@ def check_app(path: Path, plugins: InstalledPlugins, *, profile: str = "", overr
             problems += [problem for problem in error.problems if problem not in problems]
     if problems or reading is None:
         raise AppFileError(in_order(problems))
+    if "#:schema" in base.text:
+        from modelapp import appschema  # 10 ms with the schema, spent only where one is kept
+
+        if stale := appschema.stale(base, plugins, mentioned(data)):
+            return attrs.evolve(reading, notices=tuple(in_order([stale, *reading.notices])))
     return reading
 
 
-def _base(path: Path) -> tuple[Document, dict[str, Any]]:
+def read_data(path: Path, *, any_format: bool = False) -> tuple[Document, dict[str, Any]]:
+    """app.toml as it stands, unchecked: its text and what that says.
+
+    Raises AppFileError where it is no TOML, and, but for `any_format`, where its schema_version is another.
+    """
     text = _text(path)
     data = parse(path, text)
-    return Document(path, text, index(text)), data
+    base = Document(path, text, index(text))
+    if not any_format:
+        _check_format(Sources(base), data)
+    return base, data
+
+
+def format_of(data: Mapping[str, Any]) -> Any:
+    """The schema_version that a file states, of whatever type; 1 where it states none."""
+    table = data.get("app")
+    return table.get("schema_version", 1) if isinstance(table, dict) else 1
+
+
+def _check_format(sources: Sources, data: Mapping[str, Any]) -> None:
+    """Raise AppFileError where the format is older or newer; what else is wrong cannot be judged then."""
+    version = format_of(data)
+    if type(version) is int and version >= 1 and version != SCHEMA_VERSION:
+        from modelapp import upgrade  # spent only where there is something to say
+
+        raise AppFileError([upgrade.problem(sources, version, SCHEMA_VERSION)])
 
 
 def _read(
@@ -87,6 +125,7 @@ def _read(
     spare: Spare = (),
 ) -> Reading:
     sources, merged = _laid_over(base, data, profile, overrides)
+    _check_format(sources, merged)
     options = {
         "runtime": {name: spec.options for name, spec in plugins.runtimes.items()},
         "scheduler": {name: spec.options for name, spec in plugins.schedulers.items()},

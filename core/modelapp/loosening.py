@@ -23,7 +23,13 @@ class Loosened:
     by: str
 
     def __str__(self) -> str:
-        return f"{self.key} {toml(self.stated)} -> {toml(self.now)} by {self.by}"
+        return f"{self.key} {self.change}"
+
+    @property
+    def change(self) -> str:
+        """What was done to it: "250 -> 2000 by profile laptop"."""
+        stated = "none" if self.stated is None else toml(self.stated)
+        return f"{stated} -> {toml(self.now)} by {self.by}"
 
 
 def loosened(stated: Mapping[str, Any], now: Mapping[str, Any], sources: Sources) -> tuple[Loosened, ...]:
@@ -69,7 +75,12 @@ def _below(table: Any, name: str) -> Any:
 
 
 def _is_looser(before: Any, after: Any, direction: str) -> bool:
-    """Whether less is demanded. `direction`: "more" or "less" of the number is, or the word or truth value is."""
+    """Whether less is demanded. `direction`: "more" or "less" of the number is, or the word or truth value is.
+
+    "other" is for what a guarantee is about: nothing is promised of the rest any more.
+    """
+    if direction == "other":
+        return bool(after != "")
     if before is None or before is attrs.NOTHING or type(before) not in (int, float):
         return str(after).lower() == direction
     if type(after) not in (int, float):

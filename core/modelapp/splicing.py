@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from modelapp.problems import Edit
 from modelapp.spans import KeyPath, Span, Spans, key_at
+from modelapp.suggestions import toml_key
 
 _FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _REST_OF_LINE = re.compile(r"[ \t]*,?[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)")
@@ -59,6 +60,23 @@ def removal(text: str, spans: Spans, path: KeyPath) -> Edit | None:
         return _item_removal(text, spans, span, spans.values[around])
     lines = whole_lines(text, span) or span
     return Edit(start=lines.start, end=lines.end, text="")
+
+
+def renaming(text: str, spans: Spans, path: KeyPath, to: KeyPath) -> list[Edit]:
+    """The edits, last first, that write another path into the headers at and below one, or another name before a value.
+
+    They say all that has to be said only where the path is made by headers alone, or is a key that keeps its table.
+    """
+    if path in spans.pairs and path[:-1] == to[:-1]:
+        span = spans.keys[path]
+        return [Edit(start=span.start, end=span.end, text=toml_key(to[-1]))]
+    edits = []
+    for header, span in spans.headers.items():
+        if header[: len(path)] == path:
+            keys = ".".join(toml_key(part) for part in (*to, *header[len(path) :]) if isinstance(part, str))
+            many = text.startswith("[[", span.start)
+            edits.append(Edit(start=span.start, end=span.end, text=f"[[{keys}]]" if many else f"[{keys}]"))
+    return sorted(edits, key=lambda edit: edit.start, reverse=True)
 
 
 def _item_removal(text: str, spans: Spans, span: Span, around: Span) -> Edit:

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli
+
+from modelapp import splicing
 from modelapp.document import Document
 from modelapp.errors import SurroundingsError
 from modelapp.problems import shown
-from modelapp.rewriting import Rewriting, identical, is_tables, parsed
+from modelapp.rewriting import Rewriting, found, identical, is_tables, parsed
 from modelapp.spans import KeyPath, index
 from modelapp.tomlstyle import Style
 
@@ -84,6 +87,25 @@ class Draft:
         text.take(path)
         self._accept(text.text, meant)
 
+    def move(self, path: KeyPath, to: KeyPath) -> None:
+        """Give a key or a table another name or place. A table with headers of its own keeps all that is written in it.
+
+        Raises ValueError where there is nothing, and where something is at the new place.
+        """
+        if found(self._data, to) is not None:
+            raise ValueError(f"{_name(to)} is there already")
+        plain = copy.copy(self)
+        plain.set(to, _at(self._data, path))
+        plain.remove(path)
+        text, spans = self._text, index(self._text)
+        for edit in splicing.renaming(text, spans, path, to):
+            text = edit.apply(text)
+        try:
+            kept = identical(parsed(text), plain.data)
+        except tomli.TOMLDecodeError:
+            kept = False
+        self._accept(text if kept else plain.text, dict(plain.data))
+
     def append(self, table: str, values: Mapping[str, Any]) -> None:
         """Add an item to a list of tables: a [[table]] block after the last one, or an item of an inline list.
 
@@ -109,23 +131,29 @@ class Draft:
         name = shown(self._file)
         return "\n".join(difflib.unified_diff(before, after, name, name, lineterm=""))
 
-    def write(self) -> None:
-        """Put the text in the place of the file, whole or not at all, with the file's permissions.
-
-        Raises SurroundingsError where the file is no longer what was read, or cannot be written.
-        """
-        path = self._file.resolve()  # a link stays a link
+    def check(self) -> None:
+        """Raise SurroundingsError where the file is no longer what was read, or cannot be read."""
         try:
-            unchanged = path.read_bytes() == self._read.encode()
-            if unchanged and self._text != self._read:
-                replace_file(path, self._text.encode())
+            unchanged = self._file.read_bytes() == self._read.encode()
         except OSError as error:
-            raise SurroundingsError(f"{shown(self._file)} cannot be written: {error.strerror}") from None
+            raise self._unwritable(error) from None
         if not unchanged:
-            raise SurroundingsError(
-                f"{shown(self._file)} has changed on disk since it was read", help="nothing was written: run it again"
-            )
+            message = f"{shown(self._file)} has changed on disk since it was read"
+            raise SurroundingsError(message, help="nothing was written: run it again")
+
+    def write(self) -> None:
+        """Put the text in the place of the file, whole or not at all, with the file's permissions. Raises as `check`."""
+        self.check()
+        if self._text == self._read:
+            return
+        try:
+            replace_file(self._file.resolve(), self._text.encode())  # a link stays a link
+        except OSError as error:
+            raise self._unwritable(error) from None
         self._read = self._text
+
+    def _unwritable(self, error: OSError) -> SurroundingsError:
+        return SurroundingsError(f"{shown(self._file)} cannot be written: {error.strerror}")
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -145,6 +173,12 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _at(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        data = _below(data, part, path)
+    return data
 
 
 def _below(around: Any, part: str | int, path: KeyPath) -> Any:

@@ -20,7 +20,7 @@ def test_one_case_a_test_with_its_verdict_place_and_numbers(tmp_path: Path) -> N
     write_junit(
         path,
         "app",
-        "0123456789abcdef",
+        {"release": "0123456789abcdef", "loosened g.p95_ms": "250 -> 2000 by profile laptop"},
         "app.toml",
         [
             outcome("good", "pass", measured={"score": 0.75}),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from modelapp.loader import load_app
+from modelapp.appschema import DIRECTIVE
+from modelapp.loader import check_app, load_app
 from modelapp.plugins import Plugins
 
 APPS = sorted(path.parent for path in (Path(__file__).parents[2] / "apps").glob("*/app.toml"))
@@ -19,6 +20,14 @@ def test_there_are_apps():
 def test_every_app_loads(folder):
     """Without a problem, with the plugins that come with the product."""
     assert load_app(folder / "app.toml", Plugins.load()).endpoints
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+def test_every_app_brings_its_schema(folder):
+    """Named by its first line, and what `modelapp schema --write` would write now."""
+    reading = check_app(folder / "app.toml", Plugins.load())
+    assert (folder / "app.toml").read_text().splitlines()[0] == DIRECTIVE
+    assert [notice.message for notice in reading.notices if notice.code == "MA016"] == []
 
 
 @pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])

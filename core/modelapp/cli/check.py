@@ -10,7 +10,7 @@ from modelapp.cli.console import Console
 from modelapp.cli.failure import exit_status
 from modelapp.cli.opening import FILE
 from modelapp.errors import AppFileError
-from modelapp.loader import check_app
+from modelapp.loader import Reading, check_app
 from modelapp.plugins import Plugins
 from modelapp.problems import Problem
 
@@ -27,8 +27,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.note(counted(len(error.problems), "problem"))
         return exit_status(error)
     app = reading.app
+    if options.resolved:
+        _show(reading, console)
     _tell(reading.notices, options.format, console.result if options.format == "github" else console.note)
-    if console.json:
+    if console.json and not options.resolved:
         names = {
             "models": list(app.models),
             "endpoints": list(app.endpoints),
@@ -42,8 +44,19 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.document({"valid": True, "app": app.name, "profile": reading.profile, **names, **told})
     for one in reading.loosened:
         console.note(f"loosened: {one}")
-    console.result(f"{FILE} is valid: {contents(app)}")
+    (console.note if options.resolved else console.result)(f"{FILE} is valid: {contents(app)}")
     return 0
+
+
+def _show(reading: Reading, console: Console) -> None:
+    """Print every key with its value and origin."""
+    from modelapp.resolved import document, resolve  # not for the check alone
+
+    tables = resolve(reading.app, reading.data, reading.sources)
+    if console.json:
+        keys = [{"key": one.key, "value": one.value, "origin": one.origin} for table in tables for one in table.keys]
+        console.document({"app": reading.app.name, "profile": reading.profile, "keys": keys})
+    console.result(document(tables).rstrip("\n"))
 
 
 def _tell(problems: Iterable[Problem], format: str, say: Callable[[str], None]) -> None:
@@ -53,7 +66,9 @@ def _tell(problems: Iterable[Problem], format: str, say: Callable[[str], None]) 
 
 def _text(problem: Problem) -> str:
     """As a snippet where there is something to mend, else as a line."""
-    return problem.render() + "\n" if problem.severity == "error" or problem.help else problem.brief()
+    return (
+        problem.render() + "\n" if problem.severity == "error" or problem.help or problem.command else problem.brief()
+    )
 
 
 def contents(app: App) -> str:

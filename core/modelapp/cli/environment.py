@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BUILDING = ("run", "test", "predict", "lock")
 """Verbs that run the app's code, in an environment that is built where there is none yet."""
-LOOKING = ("check", "plugins")
+LOOKING = ("check", "plugins", "schema", "upgrade")
 """Verbs that use the environment once it is there, and do not wait for it to be built."""
 
 

@@ -39,6 +39,13 @@ def open_app(options: argparse.Namespace, console: Console) -> Opened:
     return Opened(reading, plugins, tuple(options.overrides), prefix(options))
 
 
+def tell_warnings(reading: Reading, console: Console) -> None:
+    """Name in one line each what app.toml says to no effect, so that nobody relies on it."""
+    for notice in reading.notices:
+        if notice.severity == "warning":
+            console.note(notice.brief())
+
+
 def prefix(options: argparse.Namespace) -> str:
     """ "modelapp", with the options that a repeated command needs."""
     words = ["modelapp"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from modelapp.app import App
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened
+from modelapp.loader import Reading
 from modelapp.payload import curl
 from modelapp.problems import github_error, shown
 from modelapp.verdicts import Outcome, count, overall, summary
@@ -25,6 +25,7 @@ class Reporter:
 
     def __init__(self, opened: Opened, url: str, console: Console, width: int) -> None:
         self._app = opened.app
+        self._loosened = opened.reading.loosened
         self._prefix = opened.prefix
         self._url = url
         self._console = console
@@ -74,6 +75,7 @@ class Reporter:
             "release": release,
             "verdict": overall(outcomes),
             "counts": count(outcomes),
+            "loosened": [attrs.asdict(one) for one in self._loosened],
             "seconds": round(sum(outcome.seconds for outcome in outcomes), 3),
             "tests": [self._test(outcome) for outcome in outcomes],
         }
@@ -105,19 +107,19 @@ def _measured(outcome: Outcome) -> Iterator[str]:
         yield f"{test.metric} {outcome.measured[test.metric]:.4g} over {outcome.measured['cases']:.0f} cases"
 
 
-def annotate(app: App, outcomes: Sequence[Outcome], console: Console) -> None:
+def annotate(reading: Reading, outcomes: Sequence[Outcome], console: Console) -> None:
     """Under GitHub Actions: mark the failed tests in app.toml and add a table to the job's summary."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return
     for outcome in outcomes:
         if outcome.verdict != "pass":
             title = f"{outcome.verdict.upper()} {outcome.test.name}"
-            place = {"file": shown(app.path), "line": outcome.line, "title": title}
+            place = {"file": shown(reading.app.path), "line": outcome.line, "title": title}
             console.error(github_error(explanation(outcome), **place))
     if summary_file := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(summary_file).open("a", encoding="utf-8") as file:
-                file.write(_markdown(app, outcomes))
+                file.write(_markdown(reading, outcomes))
         except OSError as error:
             console.note(f"note: the job's summary cannot be written: {error.strerror}")
 
@@ -127,8 +129,10 @@ def explanation(outcome: Outcome) -> str:
     return "\n".join(map(str, outcome.mismatches[:_MOST_MISMATCHES])) or outcome.reason
 
 
-def _markdown(app: App, outcomes: Sequence[Outcome]) -> str:
-    lines = [f"### {app.name}: {summary(outcomes)}", "", "| verdict | test | seconds | why |", "|---|---|---|---|"]
+def _markdown(reading: Reading, outcomes: Sequence[Outcome]) -> str:
+    lines = [f"### {reading.app.name}: {summary(outcomes)}", ""]
+    lines += [f"loosened: {_cell(str(one))}\n" for one in reading.loosened]
+    lines += ["| verdict | test | seconds | why |", "|---|---|---|---|"]
     for outcome in outcomes:
         why = "" if outcome.verdict == "pass" else _cell(explanation(outcome))
         lines.append(f"| {outcome.verdict.upper()} | {_cell(outcome.test.name)} | {outcome.seconds:.1f} | {why} |")

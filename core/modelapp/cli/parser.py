@@ -63,6 +63,8 @@ def build() -> argparse.ArgumentParser:
         ("run", "serve the app in the foreground", _add_nothing),
         ("predict", "call an endpoint once", _add_predict),
         ("test", "run the [[tests]] of app.toml", _add_test),
+        ("schema", "print the JSON Schema of app.toml, for editors", _add_schema),
+        ("upgrade", "show what would raise app.toml to the newest format", _add_upgrade),
         ("plugins", "list the installed plugins and what is missing to use them", _add_nothing),
     ):
         verb = verbs.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".", allow_abbrev=False)
@@ -120,6 +122,17 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("text", "json", "github"), default="text", help="how the problems are printed"
     )
+    parser.add_argument(
+        "--resolved", action="store_true", help="print the file as it is with profile and overrides, and where from"
+    )
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", action="store_true", help="write app.schema.json beside app.toml")
+
+
+def _add_upgrade(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", action="store_true", help="change app.toml")
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 
+import attrs
+
 from modelapp import running
 from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.failure import INTERRUPTED
-from modelapp.cli.opening import Opened, open_app
+from modelapp.cli.opening import Opened, open_app, tell_warnings
 from modelapp.foreground import Foreground
 from modelapp.launch import prepare
 from modelapp.payload import curl
@@ -21,9 +23,12 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Serve until a signal comes. The first lets the requests in progress end, a second does not."""
     opened = open_app(options, console)
     app = opened.app
+    tell_warnings(opened.reading, console)
     launch = prepare(app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
     with Foreground(launch, note=console.note) as foreground, _stopped_by_signals(foreground):
         console.result(f"app {app.name}   {app.path}")
+        for one in opened.reading.loosened:
+            console.result(f"loosened: {one}")
         screen = _Screen(opened, foreground, console)
         try:
             for event in foreground.events():
@@ -51,6 +56,7 @@ class _Screen:
 
     def __init__(self, opened: Opened, foreground: Foreground, console: Console) -> None:
         self._app = opened.app
+        self._loosened = opened.reading.loosened
         self._overrides, self._profile = opened.overrides, opened.profile
         self._foreground = foreground
         self._console = console
@@ -129,6 +135,7 @@ class _Screen:
             "pid": os.getpid(),
             "models": models,
             "endpoints": endpoints,
+            "loosened": [attrs.asdict(one) for one in self._loosened],
             "try": example(self._app, url),
         }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modelapp.cli.answering import replica
 from modelapp.cli.console import Console
-from modelapp.cli.opening import Opened, open_app
+from modelapp.cli.opening import Opened, open_app, tell_warnings
 from modelapp.cli.outcomes import Reporter, annotate
 from modelapp.cli.selection import select
 from modelapp.client import Client
@@ -21,6 +21,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     if options.junit is not None:
         _forget(options.junit)
     opened = open_app(options, console)
+    tell_warnings(opened.reading, console)
     tests = select(opened.app, options.names, options.tag)
     outcomes: list[Outcome] = []
     with replica(opened, console, same_release=True) as found:
@@ -32,6 +33,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     _conclude(opened, found.release, outcomes, options, console)
     if console.json:
         console.document(reporter.document(outcomes, found.release))
+    for one in opened.reading.loosened:
+        console.result(f"loosened: {one}")
     console.result(f"{summary(outcomes)}   {sum(outcome.seconds for outcome in outcomes):.1f} s")
     return EXIT_STATUS[overall(outcomes)]
 
@@ -39,11 +42,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _conclude(
     opened: Opened, release: str, outcomes: list[Outcome], options: argparse.Namespace, console: Console
 ) -> None:
-    annotate(opened.app, outcomes, console)
+    annotate(opened.reading, outcomes, console)
     if options.junit is None:
         return
     try:
-        write_junit(options.junit, opened.app.name, release, shown(opened.app.path), outcomes)
+        properties = {"release": release}
+        properties |= {f"loosened {one.key}": one.change for one in opened.reading.loosened}
+        write_junit(options.junit, opened.app.name, properties, shown(opened.app.path), outcomes)
     except OSError as error:
         raise SurroundingsError(f"{options.junit} cannot be written: {error.strerror}") from None
 
