@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 _SETTLED_NS = 2_000_000_000
@@ -14,6 +15,26 @@ _SETTLED_NS = 2_000_000_000
 def cache_dir() -> Path:
     """The folder for what may be thrown away at any time: XDG_CACHE_HOME or ~/.cache, and modelapp."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "modelapp"
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file of a folder and the folders below it, sorted, symbolic links followed, those to nowhere included.
+
+    Hidden ones and __pycache__ are left out: file managers, editors and Python put them there, differently on each
+    machine.
+    """
+    seen: set[str] = set()
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+        paths = (Path(parent, name) for name in files if not name.startswith("."))
+        found += [path for path in paths if path.is_file() or not path.exists()]
+    yield from sorted(found)
 
 
 class Digests:
@@ -51,7 +72,7 @@ class Digests:
         if path.is_file():
             return self.file(path)
         digest = hashlib.sha256(b"folder\n")
-        for below in sorted(item for item in path.rglob("*") if item.is_file()):
+        for below in files_below(path):
             digest.update(f"{below.relative_to(path).as_posix()}\0{self.file(below)}\n".encode())
         return digest.hexdigest()
 

@@ -4,6 +4,7 @@ ModelAppError                     exit code of the command line that ends with i
 ├── UsageError                    2   a bad command line
 ├── AppFileError                  3   app.toml is invalid; carries every problem found
 ├── InconclusiveError             4   nothing could be decided (nothing selected, a plugin absent)
+├── LockDriftError                6   what is there is not what app.lock says
 ├── SurroundingsError             5   the surroundings are at fault
 │   ├── PluginError                   a plugin is broken, missing or clashes
 │   ├── LoadError                     a model did not load
@@ -25,8 +26,8 @@ ModelAppError                     exit code of the command line that ends with i
     └── DeadlineExceeded      504     queue time included
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from typing import Self
@@ -68,6 +69,16 @@ class InconclusiveError(ModelAppError):
     """Neither pass nor fail: there was nothing to decide on."""
 
     exit_code = 4
+
+
+class LockDriftError(ModelAppError):
+    """What is there is not what app.lock says; `differences` are plain JSON values, one each."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, differences: "Sequence[Mapping[str, Any]]" = (), help: str = "") -> None:
+        super().__init__(message, help=help)
+        self.differences = tuple(differences)
 
 
 class SurroundingsError(ModelAppError):

@@ -36,6 +36,11 @@ class Parts(Generic[Spec]):
             {name: offers[0][1] for name, offers in sorted(self._offers.items()) if len(offers) == 1}
         )
 
+    def origin_of(self, name: str) -> Origin | None:
+        """The plugin that brings a part; None where none does, or two."""
+        offers = self._offers.get(name, [])
+        return offers[0][0] if len(offers) == 1 else None
+
     def of(self, origin: Origin) -> list[Spec]:
         """What one plugin brings, clashes included."""
         return [spec for offers in self._offers.values() for owner, spec in offers if owner is origin]

@@ -96,6 +96,12 @@ class Plugins:
             raise self._schedulers.absent(name, self._disabled, self.broken)
         return spec
 
+    def distribution_of(self, kind: str, name: str) -> tuple[str, str]:
+        """Name and version of the distribution that brings a "runtime" or "scheduler"; empty where none does."""
+        parts = self._runtimes if kind == "runtime" else self._schedulers
+        origin = parts.origin_of(name)
+        return (origin.distribution, origin.version) if origin else ("", "")
+
     def protocols(self, service: Service) -> list[ProtocolRoutes]:
         """The protocols that the plugins speak for `service`.
 

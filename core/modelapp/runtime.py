@@ -153,6 +153,8 @@ class RuntimeSpec:
     `options` is an attrs class; [models.N.<name>] in app.toml is read into it, whole and unchecked where the class is
     RawOptions. `capabilities` are words out of
     CAPABILITIES. `environment` must be set before the library is imported; "{threads}" in a value is filled in.
+    `numeric_stack`: distributions whose version may change a result; it is kept with every recorded answer, of those
+    that are installed.
     """
 
     name: str
@@ -162,6 +164,7 @@ class RuntimeSpec:
     environment: Mapping[str, str] = attrs.Factory(dict)
     probe: Callable[[], Availability] = always_available
     api_versions: frozenset[int] = frozenset({API_VERSION})
+    numeric_stack: tuple[str, ...] = ()
 
 
 CAPABILITIES: Mapping[str, str] = {

@@ -68,6 +68,9 @@ def check_runtime(spec: RuntimeSpec) -> None:
             raise SpecError(
                 f'runtime "{spec.name}": environment must map texts to texts, got {name!r}: {text!r}', spec.name
             )
+    if isinstance(spec.numeric_stack, str) or not all(isinstance(name, str) for name in spec.numeric_stack):
+        message = f"numeric_stack must be a tuple of names of distributions, got {spec.numeric_stack!r}"
+        raise SpecError(f'runtime "{spec.name}": {message}', spec.name)
 
 
 def check_scheduler(spec: SchedulerSpec) -> None:

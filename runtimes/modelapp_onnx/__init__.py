@@ -54,6 +54,7 @@ SPEC = RuntimeSpec(
     capabilities=frozenset({"tensors", "cancel", "concurrent"}),
     environment={"OMP_NUM_THREADS": "{threads}", "OMP_WAIT_POLICY": "PASSIVE"},
     probe=probe,
+    numeric_stack=("onnxruntime", "onnxruntime-gpu"),
 )
 
 

@@ -24,6 +24,7 @@ SPEC = RuntimeSpec(
         "OPENBLAS_NUM_THREADS": "{threads}",
         "MKL_NUM_THREADS": "{threads}",
     },
+    numeric_stack=("numpy",),
 )
 
 
