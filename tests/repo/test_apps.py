@@ -1,5 +1,7 @@
 """The apps in apps/ are what app.toml files should look like."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,18 @@ def test_every_app_brings_its_schema(folder):
     reading = check_app(folder / "app.toml", Plugins.load())
     assert (folder / "app.toml").read_text().splitlines()[0] == DIRECTIVE
     assert [notice.message for notice in reading.notices if notice.code == "MA016"] == []
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+@pytest.mark.parametrize(
+    "words", [["taplo", "check", "--no-auto-config"], ["tombi", "lint", "--offline"]], ids=" ".join
+)
+def test_editors_accept_every_app(folder, words):
+    """Their own tools find the schema by the first line, and nothing to complain about."""
+    tool, *words = words
+    command = [Path(sys.executable).parent / tool, *words, "app.toml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
