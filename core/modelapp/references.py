@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modelapp import surroundings, testchecks, wiring
+from modelapp import testchecks, wiring
 from modelapp.app import App, Model
 from modelapp.document import Sources
 from modelapp.errors import PluginError
@@ -44,6 +44,8 @@ def _app(exam: Examination) -> None:
     if requires:
         _requires(exam, requires)
     if exam.app.app.requirements or exam.app.app.python:
+        from modelapp import surroundings  # 30 ms, spent only by apps that ask
+
         surroundings.check(exam)
 
 
@@ -88,11 +90,17 @@ def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
         if error.plugin:  # a plugin has it, and is broken, disabled, or one of two
             exam.add("MA031", error.message, path, "its plugin cannot be used", error.help)
             return
-    if exam.app.app.requirements and surroundings.is_elsewhere(exam):
+    if exam.app.app.requirements and _is_elsewhere(exam):
         return  # it may be in the app's own environment, which was not looked at
     runtimes = sorted(exam.plugins.runtimes)
     notes = (f"installed runtimes: {', '.join(runtimes) or 'none'}",)
     exam.unknown("MA030", f'no runtime is called "{name}"', path, "unknown runtime", name, runtimes, notes=notes)
+
+
+def _is_elsewhere(exam: Examination) -> bool:
+    from modelapp import surroundings
+
+    return surroundings.is_elsewhere(exam)
 
 
 def _source(exam: Examination, source: str, path: KeyPath) -> None:
