@@ -8,14 +8,17 @@ import attrs
 from modelapp.lockfile import TABLES, Block, Lock, LockedFile, LockedSource, Recorded, key_of
 
 _SHOWN_DIGITS = 12
-_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "missing": "!"}
 
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """One difference. `locked` is what app.lock has, `now` what is there; "" for nothing."""
+    """One difference. `locked` is what app.lock has, `now` what is there; "" for nothing.
 
-    change: Literal["added", "removed", "changed"]
+    "missing" is what app.toml names and what is not there; then `now` is a sentence.
+    """
+
+    change: Literal["added", "removed", "changed", "missing"]
     table: str
     name: str
     locked: str = ""
@@ -31,6 +34,8 @@ class Difference:
         """As a sentence: what does not hold."""
         if self.change == "added":
             return f"{self.name} is not in app.lock"
+        if self.change == "missing":
+            return self.now
         if self.change == "removed":
             return f"{self.name} is in app.lock, and is no part of the app any more"
         there = {"file": "the file is", "recorded": "the file is"}.get(self.table, "installed is")

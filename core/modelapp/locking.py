@@ -54,10 +54,14 @@ class PluginOrigins(Protocol):
 
 @attrs.frozen
 class Survey:
-    """What is there now; `faults` say what app.toml names and could not be found or read."""
+    """What is there now; `faults` say what app.toml names and could not be found or read, by its path or source."""
 
     lock: Lock
-    faults: tuple[LoadError, ...] = ()
+    faults: Mapping[str, LoadError] = attrs.Factory(dict)
+
+    def told(self) -> list[tuple[str, str]]:
+        """Each fault with its sentence."""
+        return [(name, fault.message) for name, fault in self.faults.items()]
 
 
 def lock_of(apps: Sequence[App], plugins: PluginOrigins, previous: Lock | None = None) -> Lock:
@@ -67,7 +71,7 @@ def lock_of(apps: Sequence[App], plugins: PluginOrigins, previous: Lock | None =
     """
     found = survey(apps, plugins, previous)
     if found.faults:
-        first, *more = found.faults
+        first, *more = found.faults.values()
         lines = [first.message, *(fault.message for fault in more)]
         raise LoadError("\n".join(lines), model=first.model, help=first.help)
     return found.lock
@@ -106,7 +110,7 @@ class _Look:
             recorded=tuple(self._recorded.values()),
             plugins=tuple(self._plugins.values()),
         )
-        return Survey(lock, tuple(self._faults.values()))
+        return Survey(lock, self._faults)
 
     def at(self, all_named: Iterable[Named]) -> None:
         """Take up what app.toml names."""
@@ -117,16 +121,16 @@ class _Look:
                 else:
                     self._own(one)
             except LoadError as error:
-                self._fault(error)
+                self._faults.setdefault(_written(one.source), error)
             except OSError as error:
-                reason = error.strerror or str(error)
-                self._fault(LoadError(f'{one.key}: "{one.source}" cannot be read: {reason}', model=one.model))
+                message = f'{one.key}: "{one.source}" cannot be read: {error.strerror or error}'
+                self._faults.setdefault(_written(one.source), LoadError(message, model=one.model))
 
     def _own(self, one: Named) -> None:
         place = locate(self._root, one.source, key=one.key)
         if place.symbol:  # code, which version control keeps
             return
-        written = self._root / posixpath.normpath(one.source)
+        written = self._root / _written(one.source)
         if not written.is_dir():
             self._file(written, one)
             return
@@ -173,7 +177,8 @@ class _Look:
         try:
             sha256 = self.digests.file(path)
         except OSError as error:
-            self._fault(LoadError(f'the expect_file of test "{test.name}" cannot be read: {error.strerror}'))
+            message = f'the expect_file of test "{test.name}" cannot be read: {error.strerror}'
+            self._faults.setdefault(test.expect_file, LoadError(message))
             return
         known = (one for one in self._previous.recorded if (one.test, one.sha256) == (test.name, sha256))
         self._recorded[test.name] = next(known, Recorded(test.name, sha256))
@@ -188,14 +193,17 @@ class _Look:
             try:
                 self._plugin(name, importlib.metadata.version(name))
             except (importlib.metadata.PackageNotFoundError, ValueError):
-                self._fault(LoadError(f'app.plugins: "{name}" is not installed', help=f"pip install '{requirement}'"))
+                fault = LoadError(f'app.plugins: "{name}" is not installed', help=f"pip install '{requirement}'")
+                self._faults.setdefault(name, fault)
 
     def _plugin(self, name: str, version: str) -> None:
         if name and canonical(name) != OWN:
             self._plugins[canonical(name)] = LockedPlugin(canonical(name), version)
 
-    def _fault(self, error: LoadError) -> None:
-        self._faults.setdefault(error.message, error)
+
+def _written(source: str) -> str:
+    """A source as app.lock writes it."""
+    return source if source.startswith(PACKAGE) else posixpath.normpath(source)
 
 
 def requirement_name(requirement: str) -> str:

@@ -3,6 +3,7 @@
 Everything else in the file can be computed anew.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,8 +50,8 @@ def sides(text: str) -> list[str]:
 
 def _tables(text: str) -> Iterator[dict[str, Any]]:
     """Each table that can be read by itself."""
-    starts = [found.start() for found in _HEADER.finditer(text)]
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    bounds = [*(found.start() for found in _HEADER.finditer(text)), len(text)]
+    for start, end in itertools.pairwise(bounds):
         try:
             yield tomli.loads(text[start:end])
         except (ValueError, RecursionError):

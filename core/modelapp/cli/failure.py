@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from modelapp.cli.console import Console
-from modelapp.errors import AppFileError, HandlerError, ModelAppError
+from modelapp.errors import AppFileError, HandlerError, LockDriftError, ModelAppError
 
 INTERRUPTED = 130
 UNEXPECTED = 70
@@ -47,10 +47,13 @@ def describe(error: BaseException) -> dict[str, Any]:
     """An error as JSON values."""
     found: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "exit_status": exit_status(error)}
     if isinstance(error, AppFileError):
-        found["message"] = f"app.toml has {len(error.problems)} problem{'s' * (len(error.problems) != 1)}"
+        name = error.problems[0].file.name if error.problems else "app.toml"
+        found["message"] = f"{name} has {len(error.problems)} problem{'s' * (len(error.problems) != 1)}"
         found["problems"] = [problem.as_dict() for problem in error.problems]
     elif isinstance(error, ModelAppError):
         found |= {"message": error.message, "help": error.help}
     if isinstance(error, HandlerError):
         found["place"] = error.place
+    if isinstance(error, LockDriftError):
+        found["differences"] = list(error.differences)
     return found

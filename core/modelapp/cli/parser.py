@@ -11,7 +11,7 @@ from modelapp.cli.console import Console
 
 EPILOG = """exit status:
   0 it holds   1 a test failed   2 bad command line   3 app.toml is invalid   4 inconclusive
-  5 the surroundings are at fault (a model, a plugin, the port)   130 interrupted"""
+  5 the surroundings are at fault (a model, a plugin, the port)   6 app.lock says otherwise   130 interrupted"""
 
 FILE = "app.toml"
 PROFILE_VARIABLE = "MODELAPP_PROFILE"
@@ -60,9 +60,10 @@ def build() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="command", metavar="VERB", required=True, parser_class=_Parser)
     for name, does, add in (
         ("check", "say what is wrong with app.toml, without loading a model", _add_check),
-        ("run", "serve the app in the foreground", _add_nothing),
+        ("run", "serve the app in the foreground", _add_locked),
         ("predict", "call an endpoint once", _add_predict),
         ("test", "run the [[tests]] of app.toml", _add_test),
+        ("lock", "write app.lock: the digests and versions of what the app is made of", _add_locked),
         ("schema", "print the JSON Schema of app.toml, for editors", _add_schema),
         ("upgrade", "show what would raise app.toml to the newest format", _add_upgrade),
         ("plugins", "list the installed plugins and what is missing to use them", _add_nothing),
@@ -118,6 +119,15 @@ def _add_nothing(_: argparse.ArgumentParser) -> None:
     """For verbs without options of their own."""
 
 
+def _add_locked(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="end with status 6 where app.lock says otherwise, and write nothing"
+        + ("" if parser.prog.endswith(" lock") else "; default where CI is set and there is an app.lock"),
+    )
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("text", "json", "github"), default="text", help="how the problems are printed"
@@ -143,12 +153,22 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="the endpoint, where the app has several, then its inputs; NAME=@FILE takes the value from a file",
     )
+    _add_locked(parser)
+    parser.add_argument("--save-as", metavar="TEST", default="", help="also add the call to app.toml, as this test")
 
 
 def _add_test(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="the tests to run; default: all")
     parser.add_argument("--tag", metavar="T", action="append", default=[], help="run the tests with this tag")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="also write the outcomes as JUnit XML")
+    _add_locked(parser)
+    group = parser.add_argument_group("options that change app.toml")
+    group.add_argument("--record", action="store_true", help="give tests that expect nothing what comes out now")
+    group.add_argument(
+        "--accept", metavar="NAME", action="append", default=[], help="make this failing test expect what comes out now"
+    )
+    group.add_argument("--accept-all", action="store_true", help="the same for every failing test that is run")
+    group.add_argument("--save-failures", action="store_true", help="make a test of its own of each failed case")
 
 
 class _Version(argparse.Action):

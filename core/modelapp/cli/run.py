@@ -12,6 +12,7 @@ from modelapp import running
 from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.failure import INTERRUPTED
+from modelapp.cli.locked import verify
 from modelapp.cli.opening import Opened, open_app, tell_warnings
 from modelapp.foreground import Foreground
 from modelapp.launch import prepare
@@ -22,6 +23,7 @@ from modelapp.replicaevents import Event
 def run(options: argparse.Namespace, console: Console) -> int:
     """Serve until a signal comes. The first lets the requests in progress end, a second does not."""
     opened = open_app(options, console)
+    verify(opened, options, console)
     app = opened.app
     tell_warnings(opened.reading, console)
     launch = prepare(app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
