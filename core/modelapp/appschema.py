@@ -6,6 +6,7 @@ dangling reference, an unbalanced bracket in a type word) is left to `check`.
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
@@ -113,14 +114,15 @@ def stale(
         at += len(line)
     else:
         return None
+    message, label = f"{FILE} is not what it would be now", "written by another modelapp, or with other plugins"
     try:
-        kept = app_file.file.with_name(FILE).read_bytes()
+        # As data: line ends and indentation may be another's choice.
+        if json.loads(app_file.file.with_name(FILE).read_bytes()) == app_schema(plugins, mentioned):
+            return None
     except OSError:
         message, label = f"there is no {FILE}", "editors refuse the whole file without it"
-    else:
-        if kept == schema_document(plugins, mentioned).encode():
-            return None
-        message, label = f"{FILE} is not what it would be now", "written by another modelapp, or with other plugins"
+    except (ValueError, RecursionError):
+        label = "it is not JSON"
     span = Span(at + len(line) - len(bare), at + len(line.rstrip()))
     return problem_at(app_file.file, app_file.text, span, "MA016", message, label, command=COMMAND, severity="warning")
 
@@ -250,12 +252,11 @@ def _default(one: "attrs.Attribute[Any]") -> Any:
     value: Any = one.default
     if isinstance(value, attrs.Factory):  # type: ignore[arg-type] # attrs types it as a function
         value = None if value.takes_self else value.factory()
-    if isinstance(value, tuple):
-        value = list(value)
-    if not isinstance(value, str | int | float | list | dict) or value in ("", [], {}):
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return None if value == "" else value
+    if not isinstance(value, tuple | list | dict) or not value:
         return None
     try:
-        json.dumps(value, allow_nan=False)
+        return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
         return None
-    return value

@@ -252,6 +252,10 @@ def test_check_tells_of_a_schema_that_is_missing_or_old(dungeon, plugins) -> Non
     assert stale(dungeon.root, plugins) == ["3: there is no app.schema.json (modelapp schema --write)"]
     (dungeon.root / "app.schema.json").write_text(schema_document(plugins))
     assert stale(dungeon.root, plugins) == []
+    (dungeon.root / "app.schema.json").write_bytes(schema_document(plugins).replace("\n", "\r\n").encode())
+    assert stale(dungeon.root, plugins) == [], "as git may check it out"
+    (dungeon.root / "app.schema.json").write_text("{")
+    assert stale(dungeon.root, plugins) == ["3: app.schema.json is not what it would be now (modelapp schema --write)"]
     (dungeon.root / "app.schema.json").write_text("{}")
     assert stale(dungeon.root, plugins) == ["3: app.schema.json is not what it would be now (modelapp schema --write)"]
     for text in (

@@ -29,7 +29,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     app = reading.app
     if options.resolved:
         _show(reading, console)
-    _tell(reading.notices, options.format, console.result if options.format == "github" else console.note)
+    _tell(
+        reading.notices,
+        options.format,
+        console.result if options.format == "github" and not options.resolved else console.note,
+    )
     if console.json and not options.resolved:
         names = {
             "models": list(app.models),
