@@ -20,9 +20,9 @@ RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache, and none takes itself for a job of GitHub's."""
+    """No test reads or writes the user's cache, and none takes itself for a job of a CI, where more is refused."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "NO_COLOR", "MODELAPP_DISABLE_PLUGINS"):
+    for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "NO_COLOR", "MODELAPP_DISABLE_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
 
 

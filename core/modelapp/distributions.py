@@ -1,7 +1,9 @@
 """Which installed distribution brought a file of a package."""
 
+import contextlib
 import importlib.metadata
 import json
+import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -15,27 +17,18 @@ def owner(package: str, path: Path, *, likely: str = "") -> tuple[str, str]:
 
     ("", "") where none claims it. Several may share a package (a namespace); `likely` is asked first.
     """
-    asked: set[str] = set()
-    for name in _candidates(package, likely):
-        if name in asked:
-            continue
-        asked.add(name)
-        try:
-            found = importlib.metadata.distribution(name)
-        except (importlib.metadata.PackageNotFoundError, ValueError):
-            continue
-        if _lists(found, path) or _is_editable(found, path):
-            return name, found.version
-    editable = (one for one in importlib.metadata.distributions() if _is_editable(one, path))
-    return next(((canonical(one.metadata["Name"]), one.version) for one in editable), ("", ""))
+    for distribution in _candidates(package, likely):
+        if _lists(distribution, path) or _is_editable(distribution, path):
+            return canonical(distribution.metadata["Name"]), distribution.version
+    return "", ""
 
 
-def _candidates(package: str, likely: str) -> Iterator[str]:
-    """Lazily: asking every distribution takes 100 ms and more."""
-    if likely:
-        yield likely
-    yield canonical(package)
-    yield from sorted({canonical(name) for name in importlib.metadata.packages_distributions().get(package, ())})
+def _candidates(package: str, likely: str) -> Iterator[Distribution]:
+    """The likeliest first: asking all of them takes 100 ms and more."""
+    for name in filter(None, (likely, canonical(package))):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError, ValueError):
+            yield importlib.metadata.distribution(name)
+    yield from importlib.metadata.distributions()
 
 
 def _lists(distribution: Distribution, path: Path) -> bool:
@@ -47,6 +40,8 @@ def _lists(distribution: Distribution, path: Path) -> bool:
             record = distribution.read_text("RECORD")
             if record is None:
                 return name in {one.as_posix() for one in distribution.files or ()}
+            if name not in record and '"' not in name:
+                continue
             quoted = '"' + name.replace('"', '""') + '"'
             return any(line.startswith((f"{name},", f"{quoted},")) for line in record.splitlines())
     return False
@@ -61,4 +56,6 @@ def _is_editable(distribution: Distribution, path: Path) -> bool:
     parts = urlsplit(str(direct.get("url", "")))
     if parts.scheme != "file" or not direct.get("dir_info", {}).get("editable"):
         return False
-    return path.resolve().is_relative_to(Path(unquote(parts.path)).resolve())
+    real, folder, environment = path.resolve(), Path(unquote(parts.path)).resolve(), Path(sys.prefix).resolve()
+    inside = real.is_relative_to(environment) and environment.is_relative_to(folder)  # a project's own .venv
+    return real.is_relative_to(folder) and not inside

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-VERBS = ("check", "run", "predict", "test", "plugins")
+VERBS = ("check", "run", "predict", "test", "lock", "plugins")
 APP = """
 [app]
 name = "shop"

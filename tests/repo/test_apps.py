@@ -64,3 +64,13 @@ def test_an_app_is_not_run_on_the_null_runtime(folder):
     """A scripted model covers no real one."""
     app = load_app(folder / "app.toml", Plugins.load())
     assert "null" not in {model.runtime for model in app.models.values()}
+
+
+@pytest.mark.parametrize("folder", APPS, ids=[folder.name for folder in APPS])
+def test_every_app_is_locked(folder):
+    """Its app.lock is tracked and says what is here, with the versions of constraints.txt."""
+    listed = ["git", "ls-files", "--error-unmatch", "app.lock"]
+    assert subprocess.run(listed, cwd=folder, capture_output=True, check=False).returncode == 0
+    command = [sys.executable, "-m", "modelapp", "lock", "--locked"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

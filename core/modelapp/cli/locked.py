@@ -29,18 +29,18 @@ def verify(opened: Opened, options: argparse.Namespace, console: Console, *, tel
         return
     if not tell or not (root / LOCK).exists():
         return
-    command = lock_command(options)
     try:
         found = compare(opened)
     except AppFileError as error:
         first = error.problems[0]
-        console.note(f"note: {LOCK} was not compared: {first.place}: {first.message}; {first.command or command}")
+        more = f"; {first.command}" if first.command else ""
+        console.note(f"note: {LOCK} was not compared: {first.place}: {first.message}{more}")
     except ModelAppError as error:
         console.note(f"note: {LOCK} was not compared: {error.message}")
     else:
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            console.note(f"note: {LOCK} is out of date ({found[0]}{more}): run {command}")
+            console.note(f"note: {LOCK} is out of date ({found[0]}{more}): run {lock_command(options)}")
 
 
 def require(opened: Opened, options: argparse.Namespace) -> None:
