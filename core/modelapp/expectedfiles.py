@@ -75,7 +75,7 @@ def _numbers(value: Any) -> "NDArray[Any] | None":
     import numpy as np
 
     if isinstance(value, str):
-        return _pixels(value)
+        return pixels(value)
     if isinstance(value, Mapping) or _holds_bool(value):
         return None
     try:
@@ -89,7 +89,8 @@ def _holds_bool(value: Any) -> bool:
     return any(map(_holds_bool, value)) if isinstance(value, list) else isinstance(value, bool)
 
 
-def _pixels(text: str) -> "NDArray[Any] | None":
+def pixels(text: str) -> "NDArray[Any] | None":
+    """The pixels of a picture in base64; None where it is none."""
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 

@@ -1,6 +1,7 @@
 """[[tests]]: whether each has a name of its own, checks something, and names only what there is."""
 
 import re
+import shlex
 from collections.abc import Collection
 from typing import Any
 
@@ -16,6 +17,8 @@ from modelapp.spans import KeyPath
 from modelapp.suggestions import closest
 
 _MATCHERS = ("expect", "expect_min", "expect_max", "expect_contains", "expect_match")
+UNPROVEN = ("MA051",)
+"""The codes of problems that leave an app able to serve, and to record what it answers."""
 _CHECKS = (*_MATCHERS, "expect_error", "expect_file", "metric_min", "metric_max")
 
 
@@ -51,9 +54,10 @@ def _content(exam: Examination, test: AppTest, raw: dict[str, Any], path: KeyPat
         advice = (
             "add metric_min = 0.9, or what it must reach"
             if test.cases
-            else "add what must come out, e.g. expect = { ... }"
+            else "add what must come out, e.g. expect = { ... }, or record what comes out now"
         )
-        exam.add("MA051", f'test "{test.name}" checks nothing', path, label, advice, at="header")
+        command = "" if test.cases else _record(test)
+        exam.add("MA051", f'test "{test.name}" checks nothing', path, label, advice, at="header", command=command)
     if "cases" in raw and "input" in raw:
         message, related = (
             f'test "{test.name}" has both input and cases',
@@ -61,7 +65,7 @@ def _content(exam: Examination, test: AppTest, raw: dict[str, Any], path: KeyPat
         )
         edit = exam.sources.remove((*path, "input"))
         advice = "cases hold their own inputs: remove input"
-        exam.add("MA051", message, (*path, "cases"), "another", advice, at="key", related=related, edit=edit)
+        exam.add("MA054", message, (*path, "cases"), "another", advice, at="key", related=related, edit=edit)
     _metric(exam, test, path)
     if test.pass_min is not None and test.pass_min > test.repeat:
         message, label = '"pass_min" is more than "repeat"', f"it is sent {test.repeat} time{'s' * (test.repeat > 1)}"
@@ -75,9 +79,13 @@ def _content(exam: Examination, test: AppTest, raw: dict[str, Any], path: KeyPat
         except AppFileError as error:
             exam.problems += error.problems
     if test.expect_file:
-        exam.is_file(test.expect_file, (*path, "expect_file"))
+        exam.is_file(test.expect_file, (*path, "expect_file"), "MA051", command=_record(test))
     for name, pattern in test.expect_match.items():
         fieldchecks.compiles(exam, pattern, (*path, "expect_match", name))
+
+
+def _record(test: AppTest) -> str:
+    return f"modelapp test {shlex.quote(test.name)} --record"
 
 
 def _metric(exam: Examination, test: AppTest, path: KeyPath) -> None:

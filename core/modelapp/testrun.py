@@ -80,6 +80,16 @@ def _ask(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str,
         return Mismatch("", "an input file", f"{error.filename}: {error.strerror}")
 
 
+def seen(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str, Any]) -> Any:
+    """What a test's matchers see of the answer to `values`, or a Mismatch where there is no answer to look at."""
+    answer = _ask(client, test, endpoint, values)
+    if isinstance(answer, Mismatch):
+        return answer
+    if not answer.ok:
+        return Mismatch("", "an answer", f"{answer.status} {show(answer.body)}")
+    return _looked_at(test, answer)
+
+
 def check(app: App, test: AppTest, answer: Answer) -> Iterator[Mismatch]:
     """Every place where `answer` is not as `test` expects."""
     if test.expect_error is not None:
@@ -122,15 +132,13 @@ def _run_cases(app: App, client: Client, begun: Outcome) -> Outcome:
     cases = read_cases(app.root / test.cases)
     expected, got = [], []
     for case in cases:
-        answer = _ask(client, test, endpoint, case.input)
-        if isinstance(answer, Answer) and not answer.ok:
-            answer = Mismatch("", "an answer", f"{answer.status} {show(answer.body)}")
-        if isinstance(answer, Mismatch):
+        body = seen(client, test, endpoint, case.input)
+        if isinstance(body, Mismatch):
             # Leaving out a case without an answer would flatter the score.
-            found = attrs.evolve(answer, path=f"{test.cases}:{case.line}")
+            found = attrs.evolve(body, path=f"{test.cases}:{case.line}")
             return attrs.evolve(begun, verdict="fail", mismatches=(found,), values=case.input)
         expected.append(resolve(case.expect, test.metric_field))
-        got.append(resolve(_looked_at(test, answer), test.metric_field))
+        got.append(resolve(body, test.metric_field))
     begun = attrs.evolve(begun, values=cases[0].input if cases else {})
     try:
         value = score(metric, expected, got)

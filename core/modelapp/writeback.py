@@ -127,7 +127,7 @@ class Draft:
 
     def diff(self) -> str:
         """What the edits change, as a unified diff; "" where nothing."""
-        before, after = (text.replace("\r\n", "\n").split("\n") for text in (self._read, self._text))
+        before, after = (text.replace("\r\n", "\n").removesuffix("\n").split("\n") for text in (self._read, self._text))
         name = shown(self._file)
         return "\n".join(difflib.unified_diff(before, after, name, name, lineterm=""))
 
@@ -142,7 +142,7 @@ class Draft:
             raise SurroundingsError(message, help="nothing was written: run it again")
 
     def write(self) -> None:
-        """Put the text in the place of the file, whole or not at all, with the file's permissions. Raises as `check`."""
+        """Put the text in the file's place, whole or not at all, with the file's permissions. Raises as `check`."""
         self.check()
         if self._text == self._read:
             return

@@ -141,7 +141,8 @@ error[MA051]: test "a" checks nothing
   --> app.toml:12:1
 12 | [[tests]]
    | ^^^^^^^^^ no expect..., no metric_min
-   = help: add what must come out, e.g. expect = { ... }""",
+   = help: add what must come out, e.g. expect = { ... }, or record what comes out now
+   = run:  modelapp test a --record""",
     ),
     (
         'model = "story"',
@@ -251,7 +252,7 @@ error[MA020]: "needs[1]" must be a string
         "expect = { y = 1 }",
         'cases = "data/words.json"\nmetric = "handlers.py:keyword"\nmetric_min = 1',
         """\
-error[MA051]: test "a" has both input and cases
+error[MA054]: test "a" has both input and cases
   --> app.toml:15:1
 14 | input = { prompt = "x" }
    | ^^^^^ one

@@ -23,8 +23,8 @@ MISTAKES = [
         1,
         "[[tests]]",
         'test "cave" checks nothing',
-        "add what must come out, e.g. expect = { ... }",
-        "",
+        "add what must come out, e.g. expect = { ... }, or record what comes out now",
+        "modelapp test cave --record",
     ),
     (
         "test endpoint",

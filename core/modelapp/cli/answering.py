@@ -15,6 +15,7 @@ from modelapp.foreground import Foreground
 from modelapp.launch import prepare
 from modelapp.loader import load_app
 from modelapp.release import release_id
+from modelapp.testchecks import UNPROVEN
 
 
 @attrs.frozen
@@ -72,7 +73,9 @@ def _release(opened: Opened, found: running.Running) -> str:
     if (found.profile, found.overrides) == (opened.profile, opened.overrides):
         return release_id(opened.app)
     try:
-        app = load_app(opened.app.path, opened.plugins, profile=found.profile, overrides=found.overrides)
+        app = load_app(
+            opened.app.path, opened.plugins, profile=found.profile, overrides=found.overrides, spare=UNPROVEN
+        )
     except (AppFileError, UsageError):
         return ""
     return release_id(app)

@@ -8,7 +8,7 @@ import attrs
 from modelapp.app import App
 from modelapp.cli.console import Console
 from modelapp.cli.parser import FILE as FILE
-from modelapp.loader import Reading, read_app
+from modelapp.loader import Reading, Spare, read_app
 from modelapp.plugins import Plugins
 
 
@@ -32,10 +32,12 @@ class Opened:
         return self.reading.profile
 
 
-def open_app(options: argparse.Namespace, console: Console) -> Opened:
-    """Read the app of `-C`. Raises AppFileError and PluginError."""
+def open_app(options: argparse.Namespace, console: Console, *, spare: Spare = ()) -> Opened:
+    """Read the app of `-C`; problems whose code is in `spare` are let pass. Raises AppFileError and PluginError."""
     plugins = Plugins.load(warn=console.verbosity >= 0)
-    reading = read_app(options.directory / FILE, plugins, profile=options.profile, overrides=options.overrides)
+    reading = read_app(
+        options.directory / FILE, plugins, profile=options.profile, overrides=options.overrides, spare=spare
+    )
     return Opened(reading, plugins, tuple(options.overrides), prefix(options))
 
 

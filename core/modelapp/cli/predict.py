@@ -4,31 +4,61 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from modelapp.app import AppTest
 from modelapp.cli.answering import replica
 from modelapp.cli.console import Console
 from modelapp.cli.inputs import choose_endpoint, read_inputs, split_words
-from modelapp.cli.opening import open_app
+from modelapp.cli.locked import verify
+from modelapp.cli.opening import Opened, open_app
+from modelapp.cli.recording import Report, finish, recorder, refuse_in_ci
 from modelapp.client import Answer, Client, timings
+from modelapp.errors import UsageError
 from modelapp.matchers import error_text
+from modelapp.recording import Unrecordable
 from modelapp.verdicts import EXIT_STATUS
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Call an endpoint of the running app, or of one started for the call, and print the answer."""
+    if options.save_as:
+        refuse_in_ci("--save-as")
     opened = open_app(options, console)
+    if any(test.name == options.save_as for test in opened.app.tests):
+        raise UsageError(f'there is a test "{options.save_as}" already', help="choose another name")
+    verify(opened, options, console, tell=False)
     name, words = split_words(options.words)
     endpoint = choose_endpoint(opened.app, name)
     values = read_inputs(endpoint, words, Path.cwd())
-    with replica(opened, console, same_release=False) as found, Client(found.url, found.token) as client:
+    report = Report()
+    with (
+        replica(opened, console, same_release=bool(options.save_as)) as found,
+        Client(found.url, found.token, root=opened.app.root) as client,
+    ):
         answer = client.call(endpoint, values)
+        if answer.ok and options.save_as:
+            report = _save(opened, client, AppTest(name=options.save_as, endpoint=endpoint.name, input=values), console)
     if console.json:
-        console.document(_document(endpoint.name, answer))
+        more = {"recording": report.document()} if options.save_as else {}
+        console.document({**_document(endpoint.name, answer), **more})
     if answer.ok:
         console.result(answer.text)
         console.note(_times(answer))
-        return EXIT_STATUS["pass"]
+        return EXIT_STATUS["inconclusive" if report.refused else "pass"]
     console.error(_refusal(answer))
+    if options.save_as:
+        console.error(f'test "{options.save_as}" was not written: an error is no answer to keep')
     return EXIT_STATUS["fail"]
+
+
+def _save(opened: Opened, client: Client, test: AppTest, console: Console) -> Report:
+    report, writer = Report(), recorder(opened, client)
+    try:
+        report.written.append(writer.save_call(test))
+    except Unrecordable as error:
+        report.refused[test.name] = str(error)
+        writer = recorder(opened, client)  # without what it had begun
+    finish(writer, report, console)
+    return report
 
 
 def _document(endpoint: str, answer: Answer) -> dict[str, object]:
