@@ -35,6 +35,7 @@ from modelapp.runtime import Placement, Runtime, RuntimeSpec
 from modelapp.served import ServedModel
 from modelapp.server import HttpServer
 from modelapp.service import Readiness
+from modelapp.testchecks import UNPROVEN
 from modelapp.warmup import warm_up
 
 log = logging.getLogger("modelapp")
@@ -224,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reporter = Reporter(options.events)
     try:
         plugins = Plugins.load(warn=False)  # the parent has said it
-        replica_app = load_app(options.app, plugins, profile=options.profile, overrides=options.set)
+        replica_app = load_app(options.app, plugins, profile=options.profile, overrides=options.set, spare=UNPROVEN)
         run(replica_app, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:
         place = getattr(error, "place", "")
