@@ -322,3 +322,18 @@ def test_a_place_that_cannot_be_written_to_is_told(shop: Path, modelapp: Run) ->
     done = modelapp("lock", cwd=shop)
     assert done.returncode == 5
     assert "nowhere/app.lock cannot be written: No such file or directory" in done.stderr
+
+
+def test_a_recording_begins_a_whole_lock(shop: Path, modelapp: Run) -> None:
+    """A lock that knew the recorded output alone would be a drift on every other machine."""
+    toml = APP.partition("[[tests]]")[0] + '[[tests]]\nname = "two"\ninput = { price = 2.0 }\n'
+    (shop / "app.toml").write_text(toml.replace('total = "float"', 'total = "str"'))
+    (shop / "handlers.py").write_text(HANDLERS.replace('row["price"]', '"long " * 100'))
+    done = modelapp("test", "--record", "two", cwd=shop)
+    assert done.returncode == 0, done.stderr
+    assert modelapp("lock", "--locked", cwd=shop).returncode == 0
+    lock = read_lock(shop)
+    assert lock is not None
+    (recorded,) = lock.recorded
+    assert (recorded.test, recorded.made_with[1]) == ("two", "cpu")
+    assert len(lock.files) == 3

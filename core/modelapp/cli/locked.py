@@ -9,11 +9,12 @@ from modelapp.app import App
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened
 from modelapp.errors import AppFileError, LockDriftError, ModelAppError
-from modelapp.loader import read_app
+from modelapp.loader import Spare, read_app
 from modelapp.lockdrift import Difference, differences
-from modelapp.lockfile import LOCK, Lock, read_lock
-from modelapp.locking import Survey, survey
+from modelapp.lockfile import LOCK, Lock, Recorded, read_lock, write_lock
+from modelapp.locking import Survey, record, survey
 from modelapp.plugins import Plugins
+from modelapp.testchecks import UNPROVEN
 
 _NO = ("", "0", "false", "no", "off")
 
@@ -73,10 +74,22 @@ def drift_of(locked: Lock, found: Survey) -> list[Difference]:
     return [*told, *missing]
 
 
-def readings(path: Path, plugins: Plugins) -> list[App]:
+def readings(path: Path, plugins: Plugins, *, spare: Spare = ()) -> list[App]:
     """The app without a profile and with each: one app.lock covers them all. Raises AppFileError."""
-    plain = read_app(path, plugins).app
-    return [plain, *(read_app(path, plugins, profile=name).app for name in plain.profiles)]
+    plain = read_app(path, plugins, spare=spare).app
+    return [plain, *(read_app(path, plugins, profile=name, spare=spare).app for name in plain.profiles)]
+
+
+def keep(opened: Opened, recorded: Recorded) -> None:
+    """Put a recorded output into app.lock; where there is none, all else too, since a part of a lock is a drift.
+
+    Raises AppFileError for an app.lock that cannot be read, SurroundingsError where it cannot be written.
+    """
+    root = opened.app.root
+    if read_lock(root) is None:
+        apps = readings(opened.app.path, opened.plugins, spare=UNPROVEN)  # what is to be recorded expects nothing yet
+        write_lock(root, survey([opened.app, *apps], opened.plugins).lock)
+    record(root, recorded)
 
 
 def in_ci() -> bool:

@@ -9,12 +9,12 @@ import attrs
 
 from modelapp.app import AppTest
 from modelapp.cli.console import Console
-from modelapp.cli.locked import in_ci
+from modelapp.cli.locked import in_ci, keep
 from modelapp.cli.opening import Opened
 from modelapp.client import Client
 from modelapp.errors import UsageError
 from modelapp.loader import read_app
-from modelapp.locking import made_with, record
+from modelapp.locking import made_with
 from modelapp.recorder import Recorder, Written
 from modelapp.recording import Unrecordable
 from modelapp.testchecks import UNPROVEN
@@ -69,7 +69,7 @@ def recorder(opened: Opened, client: Client) -> Recorder:
         Draft(opened.reading.sources.base),
         client,
         made_with=lambda test: made_with(app, opened.plugins, test),
-        keep=lambda one: record(app.root, one),
+        keep=lambda one: keep(opened, one),
     )
 
 
