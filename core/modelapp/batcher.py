@@ -47,25 +47,14 @@ class Batcher:
     uvloop's, which stands still between turns and counts whole milliseconds.
     """
 
-    def __init__(
-        self,
-        name: str,
-        execution: Executes,
-        limits: Limits,
-        *,
-        concurrency: int = 1,
-        rerun: bool = True,
-        root: Path = Path(),
-    ) -> None:
+    def __init__(self, name: str, execution: Executes, limits: Limits, *, root: Path = Path()) -> None:
         self._name = name
         self._root = root
         self._execution = execution
         self._queue = BatchQueue(limits)
         self._pacing = Pacing(self._queue.costs)
-        self._concurrency = concurrency
-        self._rerun = rerun
         self._loop = asyncio.get_running_loop()
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"model-{name}")
+        self._threads = self._new_threads(limits)
         self._batches: set[_Batch] = set()
         self._pump_due = False
         self._wake: asyncio.TimerHandle | None = None
@@ -75,6 +64,16 @@ class Batcher:
         self.extra_runs = 0
         self.runs = 0
         self.rows_run = 0
+
+    def tune(self, limits: Limits) -> None:
+        """Obey other bounds from now on. Whoever waits keeps the place, also a work that is too large now."""
+        self._queue.limits, threads = limits, self._threads
+        self._threads = self._new_threads(limits)
+        threads.shutdown(wait=False)  # what runs there still ends
+        self._pump_soon()
+
+    def _new_threads(self, limits: Limits) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(limits.concurrency, thread_name_prefix=f"model-{self._name}")
 
     @property
     def waiting_rows(self) -> int:
@@ -141,7 +140,7 @@ class Batcher:
 
     @property
     def _busy(self) -> bool:
-        return len(self._batches) >= self._concurrency
+        return len(self._batches) >= self._queue.limits.concurrency
 
     def _run_lone(self, rows: Any, count: int, call: Call) -> Any:
         """Run one request on the loop, past the queue, which is empty."""
@@ -224,7 +223,7 @@ class Batcher:
                 raise Cancelled("nobody waits for this run any more")
             return self._execution.run([(work.payload, work.rows) for work in works], batch.run)
 
-        isolated = run_isolated(batch.works, execute, split=self._rerun)
+        isolated = run_isolated(batch.works, execute, split=self._queue.limits.rerun)
         return isolated, perf_counter() - started
 
     def _finish(self, batch: _Batch, isolated: Isolated[Any], seconds: float) -> None:

@@ -21,6 +21,10 @@ class Limits:
     max_rows: int = 1
     max_queue_rows: int = 64
     max_wait_s: float = 0.0
+    concurrency: int = 1
+    """Runs at the same time."""
+    rerun: bool = True
+    """Whether a run that failed may be split and run again."""
 
 
 class Work:

@@ -52,14 +52,12 @@ class Edge:
         table: RouteTable,
         lifecycle: Lifecycle,
         *,
-        release: str,
         control_token: str = "",
         max_in_flight: int = 4096,
     ) -> None:
         self.table = table
         self.lifecycle = lifecycle
         self.max_in_flight = max_in_flight
-        self._release = ("x-modelapp-release", release)
         self._token = control_token.encode()
         self._overdue: Overdue
 
@@ -74,9 +72,11 @@ class Edge:
         method, path = scope.method, scope.path
         call = self._new_call(headers, protocol)
         lifecycle, task, unread = self.lifecycle, None, True
+        table = self.table  # for all of this request, though another may be put in its place
+        table.in_flight += 1
         lifecycle.enter()
         try:
-            route, params = self.table.find(method, path)
+            route, params = table.find(method, path)
             if (lifecycle.refusing or lifecycle.in_flight > self.max_in_flight) and not route.always:
                 self._refuse()
             timeout_s = route.timeout_s
@@ -92,9 +92,9 @@ class Edge:
                 task = self._watch(call.arrived_s + timeout_s)
             unread = False
             request = HttpRequest(method, path, scope.query_string, headers, body, params, call)
-            self._send(protocol, call, await route.handler(request))
+            self._send(protocol, call, table, await route.handler(request))
         except RequestError as error:
-            self._send(protocol, call, self._shape(path, error))
+            self._send(protocol, call, table, self._shape(table, path, error))
         except GeneratorExit:
             raise
         except BaseException as error:  # whatever a handler or plugin raises, sys.exit too, the client gets an answer
@@ -107,11 +107,12 @@ class Edge:
             else:
                 _log.exception("request %s: %s %r failed", call.id, method, path)
                 failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
-            self._send(protocol, call, self._shape(path, failure))
+            self._send(protocol, call, table, self._shape(table, path, failure))
         finally:
             if task is not None:
                 self._overdue.remove(task)
             call.close()
+            table.in_flight -= 1
             lifecycle.leave()
         if unread and method not in _BODILESS and "expect" not in headers:
             await _linger(headers, protocol)
@@ -144,9 +145,9 @@ class Edge:
             return SlowBody("the body did not arrive in time")
         return DeadlineExceeded("the time allowed for this request is over")
 
-    def _shape(self, path: str, error: RequestError) -> HttpResponse:
+    def _shape(self, table: RouteTable, path: str, error: RequestError) -> HttpResponse:
         try:
-            response = self.table.error_shape(path)(error)
+            response = table.error_shape(path)(error)
         except Exception:  # a plugin's error shape is no reason to answer nothing
             _log.exception("the error shape of %r failed", path)
             response = _UNSHAPED
@@ -157,7 +158,7 @@ class Edge:
         extra = tuple(header for header in more if header[0] not in present)
         return HttpResponse(response.status, response.body, response.content_type, response.headers + extra)
 
-    def _send(self, protocol: "HTTPProtocol", call: Call, response: HttpResponse) -> None:
+    def _send(self, protocol: "HTTPProtocol", call: Call, table: RouteTable, response: HttpResponse) -> None:
         timing = f"total;dur={(monotonic() - call.arrived_s) * 1e3:.3f}"
         if call.timings_ms:
             parts = ", ".join([f"{name};dur={ms:.3f}" for name, ms in call.timings_ms.items()])
@@ -165,7 +166,7 @@ class Edge:
         headers = [
             ("content-type", response.content_type),
             ("x-request-id", call.id),
-            self._release,
+            table.release,
             ("server-timing", timing),
             _SERVER,
         ]

@@ -1,5 +1,6 @@
 """One run of a model: requests' rows put together, run, checked, and cut apart again."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from time import perf_counter
 from typing import cast
@@ -14,6 +15,9 @@ from modelapp.padding import Padding, check_pad
 from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
 from modelapp.tensors import InputCheck, OutputCheck, finite_rows
 
+_ENOUGH = 3
+"""Runs after which the least of their times is no accident of the first."""
+
 
 class Execution:
     """How the rows of one loaded model are checked, keyed, split, stacked and run.
@@ -27,13 +31,22 @@ class Execution:
         self.records = self.signature.kind == "records"
         if not self.records and not self.signature.inputs:  # nothing that goes in could count rows
             self.signature = attrs.evolve(self.signature, batched=False)
-        self._model = model
+        self.model = model
         check_pad(self.signature, model)
         self._padding = Padding(self.signature, model.pad)
         self._check = InputCheck(self.signature)
         self._check_outputs = OutputCheck(self.signature)
-        self.max_rows = model.max_batch_size if self.signature.batched else 1
-        """The most rows a run may hold: what was declared, or 1 where the model cannot be batched."""
+        self._runs, self._least_s = 0, math.inf
+
+    @property
+    def max_rows(self) -> int:
+        """The most rows a run may hold: what is declared, or 1 where the model cannot be batched."""
+        return self.model.max_batch_size if self.signature.batched else 1
+
+    @property
+    def least_ms(self) -> float | None:
+        """The least that the model itself took for a run; None until there were enough to leave the first one out."""
+        return self._least_s * 1000 if self._runs >= _ENOUGH else None
 
     def check(self, rows: Rows) -> tuple[Rows, int, Hashable]:
         """The rows ready to run, their number, and the key of rows they may share a run with. Raises InvalidInput."""
@@ -80,20 +93,26 @@ class Execution:
         except RequestError:
             raise
         except MemoryError as error:
-            raise OutOfMemory(f'model "{self._model.name}" ran out of memory on {rows} rows') from error
+            raise OutOfMemory(f'model "{self.model.name}" ran out of memory on {rows} rows') from error
 
     def _infer(self, rows: Rows, run: Run) -> Rows:
         started = perf_counter()
         try:
-            return self.loaded.infer(rows, run)
-        finally:
+            answers = self.loaded.infer(rows, run)
+        except BaseException:
             run.infer_s += perf_counter() - started
+            raise
+        seconds = perf_counter() - started
+        run.infer_s += seconds
+        self._runs += 1
+        self._least_s = min(self._least_s, seconds)
+        return answers
 
     def _run_arrays(self, parts: Sequence[Arrays], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
         outputs = cast("Arrays", self._infer(self._padding.stack(parts), run))
         self._check_outputs(outputs, rows)
         answers: list[Rows | Exception] = list(self._padding.cut(outputs, parts, sizes))
-        if self._model.finite and (good := finite_rows(outputs, batched=self.signature.batched)) is not None:
+        if self.model.finite and (good := finite_rows(outputs, batched=self.signature.batched)) is not None:
             row = 0
             for index, size in enumerate(sizes):
                 if not good[row : row + size].all():
@@ -102,21 +121,21 @@ class Execution:
         return answers
 
     def _not_finite(self) -> ModelFailed:
-        return ModelFailed(f'model "{self._model.name}" answered with NaN or infinity')
+        return ModelFailed(f'model "{self.model.name}" answered with NaN or infinity')
 
     def _run_records(self, parts: Sequence[Rows], sizes: Sequence[int], rows: int, run: Run) -> list[Rows | Exception]:
         answers = self._infer([record for part in parts for record in cast("Records", part)], run)
         if isinstance(answers, Mapping) or not isinstance(answers, Sequence):
             raise ModelFailed(
-                f'model "{self._model.name}" should answer a list of records, not {type(answers).__name__}'
+                f'model "{self.model.name}" should answer a list of records, not {type(answers).__name__}'
             )
         if len(answers) != rows:
-            raise ModelFailed(f'model "{self._model.name}" was given {rows} records and answered {len(answers)}')
+            raise ModelFailed(f'model "{self.model.name}" was given {rows} records and answered {len(answers)}')
         cuts: list[Rows | Exception] = []
         row = 0
         for size in sizes:
             mine = answers[row : row + size]
-            spoilt = self._model.finite and find_not_finite(mine) is not None
+            spoilt = self.model.finite and find_not_finite(mine) is not None
             cuts.append(self._not_finite() if spoilt else mine)
             row += size
         return cuts

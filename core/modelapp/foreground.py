@@ -74,6 +74,9 @@ class Foreground:
         self.failure: Exception | None = None
         """Why it ended, where nobody asked it to."""
         self._stops = 0
+        self._reloads = 0
+        self._listens = False
+        """Whether the replica has told anything yet: before that a SIGHUP would end it."""
         self._kill_at_s: float | None = None
         self._ready = False
         self._release = ""
@@ -97,6 +100,11 @@ class Foreground:
         """Ask the replica to drain and end; asked again, end it at once. May be called from a signal handler."""
         with contextlib.suppress(OSError):
             os.write(self._wake_write, b"s")
+
+    def reload(self) -> None:
+        """Ask the replica to take changed files over; it answers with an event. May be called from any thread."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"r")
 
     def events(self) -> Iterator[Event]:
         """What the replica reports, until it has ended for good. Raises LoadError or SurroundingsError if it failed."""
@@ -127,7 +135,7 @@ class Foreground:
 
     def _one_life(self) -> bool:
         """Start a replica and follow it to its end. Whether another should be started."""
-        self._ready, self._failed = False, None
+        self._ready, self._listens, self._failed = False, False, None
         process = ReplicaProcess(self._launch, self._socket.fileno(), self._lifeline, self._output)
         try:
             status = self._follow(process)
@@ -146,6 +154,9 @@ class Foreground:
             if status is not None:
                 return status
             self._heed_stop(process)
+            if self._reloads and self._listens:
+                self._reloads = 0
+                process.signal(signal.SIGHUP)
 
     def _heed_stop(self, process: ReplicaProcess) -> None:
         asked = self._read_wakes()
@@ -162,16 +173,22 @@ class Foreground:
             process.signal(signal.SIGKILL)
 
     def _read_wakes(self) -> int:
+        """How often a stop was asked for; a reload is kept in mind."""
         try:
-            return len(os.read(self._wake_read, 64))
+            asked = os.read(self._wake_read, 64)
         except BlockingIOError:
             return 0
+        self._reloads += asked.count(b"r")
+        return asked.count(b"s")
 
     def _take(self, event: Event) -> None:
+        self._listens = True
         if event.kind == "ready":
             self._ready = True
             if self._release and event.release != self._release:
                 self._note(f"the app's files have changed: it now serves release {event.release}")
+            self._release = event.release
+        elif event.kind == "reloaded":
             self._release = event.release
         elif event.kind == "failed":  # the last one ends it; a model that may fail alone came before
             self._failed = event

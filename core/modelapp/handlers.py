@@ -161,6 +161,68 @@ def _class(node: ast.ClassDef) -> Definition:
     return attrs.evolve(made, name=node.name, kind="class", line=node.lineno)
 
 
+def imports(root: Path, file: str) -> frozenset[str]:
+    """The app's own Python files that a file imports, and those they import, as paths below `root`.
+
+    Told by the syntax trees; a file that is broken or not there imports nothing.
+    """
+    found: set[str] = set()
+    waiting = [file]
+    while waiting:
+        for module in _imported(root, waiting.pop()):
+            stem = module.replace(".", "/")
+            for path in (f"{stem}.py", f"{stem}/__init__.py"):
+                if path not in found and (root / path).is_file():
+                    found.add(path)
+                    waiting.append(path)
+    return frozenset(found)
+
+
+def _imported(root: Path, file: str) -> Iterator[str]:
+    """The modules a file names in its import statements, with the packages around them."""
+    try:
+        tree = ast.parse((root / file).read_bytes(), file)
+    except (OSError, SyntaxError, ValueError):
+        return
+    package = PurePosixPath(file).parent.parts
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            around = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*around, *([node.module] if node.module else [])])
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)] if module else []
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
+
+
+@contextmanager
+def imported_afresh(root: Path) -> Iterator[None]:
+    """Within, the app's files are imported again as they are now. Where that raises, the old modules are back."""
+    root = root.resolve()
+    # A compiled file knows whole seconds, and edits may be quicker.
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    with _lock:
+        old = {name: module for name, module in list(sys.modules.items()) if _lies_in(module, root)}
+        for name, module in old.items():
+            del sys.modules[name]
+            if cached := getattr(module, "__cached__", None):
+                Path(cached).unlink(missing_ok=True)
+        importlib.invalidate_caches()
+    try:
+        yield
+    except BaseException:
+        with _lock:
+            for name in [name for name, module in list(sys.modules.items()) if _lies_in(module, root)]:
+                del sys.modules[name]
+            sys.modules.update(old)
+        raise
+    finally:
+        sys.dont_write_bytecode = written
+
+
 def _module(root: Path, file: str) -> ModuleType:
     import hashlib  # 4 ms, spent only where a file is imported
 
@@ -209,8 +271,21 @@ def _importing(root: Path) -> Iterator[None]:
 
 
 def _lies_in(module: ModuleType, root: Path) -> bool:
+    """Whether it is the app's own: a file below `root`, or a package of such files without one of its own."""
     file = getattr(module, "__file__", None)
-    return file is not None and Path(file).is_relative_to(root)
+    try:
+        places = [file] if file else list(getattr(module, "__path__", ()))
+    except KeyError:  # the package around it is gone
+        return False
+    return any(_is_own(Path(place), root) for place in places)
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    """Whether a file is written for the app, and not installed in a virtual environment that lies in its folder."""
+    if not path.is_relative_to(root):
+        return False
+    folders = path.relative_to(root).parts[:-1]
+    return not any(name.startswith(".") or name == "site-packages" for name in folders)
 
 
 def _failure(root: Path, file: str, error: BaseException) -> HandlerError:

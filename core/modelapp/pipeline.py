@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from modelapp.app import Endpoint, Split
+from modelapp.app import Endpoint, Model, Split
 from modelapp.binding import bind_model, first_row
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, ModelFailed, NotReady, RequestError
@@ -19,14 +19,26 @@ Node: TypeAlias = Callable[[Values, Call], Awaitable[Any]]
 
 
 class Pipeline:
-    """One endpoint. `run` takes the declared input's values and gives the result mapping."""
+    """One endpoint. `run` takes the declared input's values and gives the result mapping.
 
-    def __init__(self, endpoint: Endpoint, models: Mapping[str, ServedModel], functions: Functions) -> None:
+    `declared` are the models as app.toml has them, where that is newer than what they were loaded as.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        models: Mapping[str, ServedModel],
+        functions: Functions,
+        declared: Mapping[str, Model] | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.models = tuple(_models_of(endpoint, models))
         self._before = functions.get(endpoint.preprocess) if endpoint.preprocess else None
         self._after = functions.get(endpoint.postprocess) if endpoint.postprocess else None
-        nodes = {name: self._model_node(models[name], functions) for name in self.models}
+        nodes = {
+            name: self._model_node(models[name], (declared or {}).get(name, models[name].model), functions)
+            for name in self.models
+        }
         self._steps = [
             (step.name, step.needs, nodes.get(step.run) or self._function_node(step.run, step.needs, functions))
             for step in endpoint.steps
@@ -48,8 +60,7 @@ class Pipeline:
             result = await self._after(call, result)
         return result
 
-    def _model_node(self, served: ServedModel, functions: Functions) -> Node:
-        model = served.model
+    def _model_node(self, served: ServedModel, model: Model, functions: Functions) -> Node:
         before = functions.get(model.preprocess) if model.preprocess else None
         after = functions.get(model.postprocess) if model.postprocess else None
 

@@ -29,21 +29,42 @@ _WHERE_IT_LISTENS = ("host", "port")
 """Keys of [server] that decide where an answer is had, not what it is."""
 
 
-def release_id(app: App, *, digests: Digests | None = None) -> str:
-    """The release that `app` and its files are now: 16 hexadecimal digits.
+@attrs.frozen
+class Footprint:
+    """What a release is made of, beside the environment: digests of the code by file, and of each model's files."""
+
+    app: App
+    code: Mapping[str, str]
+    models: Mapping[str, Mapping[str, str]]
+
+    @property
+    def release(self) -> str:
+        """The release's name: 16 hexadecimal digits."""
+        content = {
+            "app": canonical(self.app),
+            "code": dict(self.code),
+            "models": {name: dict(files) for name, files in self.models.items()},
+            "environment": environment(),
+        }
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGITS]
+
+
+def footprint(app: App, *, digests: Digests | None = None) -> Footprint:
+    """What `app` and its files are now.
 
     A model file that is missing counts as absent, since an app may do without a model that is not required.
     """
     digests = digests or Digests()
-    content = {
-        "app": canonical(app),
-        "code": {path.relative_to(app.root).as_posix(): _digest(digests, path) for path in code_files(app.root)},
-        "models": {name: model_digests(app.root, model, digests) for name, model in app.models.items()},
-        "environment": environment(),
-    }
+    code = {path.relative_to(app.root).as_posix(): _digest(digests, path) for path in code_files(app.root)}
+    models = {name: model_digests(app.root, model, digests) for name, model in app.models.items()}
     digests.save()
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGITS]
+    return Footprint(app, code, models)
+
+
+def release_id(app: App, *, digests: Digests | None = None) -> str:
+    """The release that `app` and its files are now."""
+    return footprint(app, digests=digests).release
 
 
 def canonical(app: App) -> dict[str, Any]:

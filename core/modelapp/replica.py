@@ -8,143 +8,120 @@ import os
 import signal
 import socket
 import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 
 from modelapp import lifeline
 from modelapp.app import App
 from modelapp.edge import Edge
-from modelapp.enclosure import remedy
-from modelapp.errors import LoadError, ModelAppError
+from modelapp.edition import Edition
+from modelapp.errors import ModelAppError
 from modelapp.functions import Functions
-from modelapp.health import health_protocol
-from modelapp.inventory import probe
-from modelapp.launch import TOKEN_VARIABLE, thread_budget
+from modelapp.launch import TOKEN_VARIABLE
 from modelapp.lifecycle import Lifecycle
 from modelapp.loader import load_app
-from modelapp.natural import natural_protocol
-from modelapp.openapi import openapi_document
-from modelapp.pipeline import Pipeline
+from modelapp.loading import Loading
 from modelapp.plugins import Plugins
-from modelapp.release import release_id
+from modelapp.release import Footprint, footprint
+from modelapp.reload import Plan
+from modelapp.reloader import Reloader, discard
 from modelapp.replicaevents import Reporter
 from modelapp.routes import RouteTable
-from modelapp.runtime import Placement, Runtime, RuntimeSpec
-from modelapp.served import ServedModel
 from modelapp.server import HttpServer
-from modelapp.service import Readiness
 from modelapp.testchecks import UNPROVEN
-from modelapp.warmup import warm_up
 
 log = logging.getLogger("modelapp")
 
 LAME_DUCK_S = 1.0
 """How long a stopping replica still answers everyone, asking each to close its connection."""
-
-
+_RETIRING_POLL_S = 0.05
 _CLOSE_S = 1.0
 """The least time that models, and the server after them, have to be closed in when requests took all of drain_s."""
 
 
 class Replica:
-    """The service that protocols ask, and its life from start to stop. Implements `modelapp.service.Service`."""
+    """The life of the process, from start to stop: what it serves is an edition, which a reload may replace."""
 
-    def __init__(self, app: App, plugins: Plugins, reporter: Reporter) -> None:
-        self.app = app
-        self.release = release_id(app)
+    def __init__(self, read: Callable[[], App], plugins: Plugins, reporter: Reporter) -> None:
         self.lifecycle = Lifecycle()
         self._plugins = plugins
         self._reporter = reporter
-        self._threads = thread_budget()
         self._lame_duck_s = LAME_DUCK_S
-        self.models: Mapping[str, ServedModel] = {
-            name: ServedModel(
-                app.root,
-                model,
-                Placement(device=model.device, threads=model.threads or self._threads, cache_dir=cache_folder()),
-            )
-            for name, model in app.models.items()
-        }
-        self._functions = Functions(app.root, threads=self._threads)
-        self._pipelines = {
-            name: Pipeline(endpoint, self.models, self._functions) for name, endpoint in app.endpoints.items()
-        }
+        self._loading = Loading(plugins, reporter)
+        self._reloader = Reloader(read, self._loading, self.lifecycle, reporter)
+        self._retiring: asyncio.Future[None] | None = None
+        self.edition = self._first(footprint(read()))
 
-    def readiness(self) -> Readiness:
-        """Ready: every required model answered its warm-up here, and the replica does not drain."""
-        serving = self.lifecycle.state == "ready"
-        models = {name: model.ready for name, model in self.models.items()}
-        endpoints = {
-            name: serving and all(models[used] for used in pipeline.models)
-            for name, pipeline in self._pipelines.items()
-        }
-        return Readiness(serving, self.lifecycle.reason, models, endpoints)
+    def _first(self, what: Footprint) -> Edition:
+        models = {name: self._loading.served(what.app, model) for name, model in what.app.models.items()}
+        functions = Functions(what.app.root, threads=self._loading.threads)
+        return Edition(what, models, functions, self.lifecycle)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Listen, load, answer until SIGTERM, drain. Raises LoadError where a required model does not load."""
-        stop = asyncio.Event()
+        """Listen, load, answer until SIGTERM, drain; reload on SIGHUP. Raises LoadError where it cannot start."""
+        stop, reload = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, self._stop_alone, stop)
-        server = HttpServer(self._edge(), listener)
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
+        edge = Edge(
+            self.edition.routes(self._plugins), self.lifecycle, control_token=os.environ.get(TOKEN_VARIABLE, "")
+        )
+        server = HttpServer(edge, listener)
         await server.start()
         try:
-            starting = asyncio.ensure_future(self._load_all())
+            working = asyncio.ensure_future(self._work(edge, reload))
             stopping = asyncio.ensure_future(stop.wait())
-            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
-                await stopping
-            starting.cancel()
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+            working.cancel()
             await self._drain()
         finally:
             await server.stop(_CLOSE_S)
-            self._functions.close()
+            self.edition.functions.close()
         self._reporter.tell("stopped")
 
-    def _edge(self) -> Edge:
-        protocols = [natural_protocol(self.app, self._pipelines), *self._plugins.protocols(self)]
-        document = openapi_document(self.app, self.release, protocols)
-        table = RouteTable([*protocols, health_protocol(self, document)])
-        return Edge(table, self.lifecycle, release=self.release, control_token=os.environ.get(TOKEN_VARIABLE, ""))
-
-    async def _load_all(self) -> None:
-        runtimes: dict[str, Runtime] = {}
-        for model in self.models.values():
-            self._reporter.tell("loading", model=model.name)
-            try:
-                spec = self._plugins.runtime(model.runtime)
-                if model.runtime not in runtimes:
-                    runtimes[model.runtime] = await asyncio.to_thread(_open, spec)
-                await model.load(runtimes[model.runtime], concurrent="concurrent" in spec.capabilities)
-            except ModelAppError as error:
-                self._failed(model, error)
-        async for outcome in warm_up(self.app, self._pipelines, self.models):
-            if isinstance(outcome, LoadError):
-                self._failed(self.models[outcome.model], outcome)
-            else:
-                self._reporter.tell(
-                    "loaded",
-                    model=outcome.name,
-                    seconds=round(outcome.load_s, 3),
-                    device=outcome.device,
-                    notes=outcome.notes,
-                )
+    async def _work(self, edge: Edge, reload: asyncio.Event) -> None:
+        """Load and open, then reload whenever it is asked, one after the other; the last state of the files wins."""
+        await self._loading.bring_up(self.edition, list(self.edition.models))
         _calm_collector()
         self.lifecycle.ready()
-        self._plugins.ready(self)
-        self._reporter.tell("ready", release=self.release)
+        self._plugins.ready(self.edition)
+        self._reporter.tell("ready", release=self.edition.release)
+        while True:
+            await reload.wait()
+            reload.clear()
+            started = perf_counter()
+            if (found := await self._reloader.next(self.edition)) is not None:
+                self._switch(edge, *found)
+                seconds, notes = round(perf_counter() - started, 3), found[1].sentences
+                self._reporter.tell("reloaded", release=self.edition.release, seconds=seconds, notes=notes)
 
-    def _failed(self, model: ServedModel, error: ModelAppError) -> None:
-        """A model that may fail alone leaves the rest serving; any other ends the start."""
-        failure = error if isinstance(error, LoadError) else LoadError(error.message, model=model.name, help=error.help)
-        model.fail(failure)
-        if model.model.required:
-            raise failure
-        self._reporter.tell("failed", model=model.name, reason=error.message, help=error.help)
-        log.error("%s; the app serves without it", error.message)
+    def _switch(self, edge: Edge, new: Edition, what: Plan) -> None:
+        """From here on requests come to the new edition; the old one answers those it has."""
+        table = new.routes(self._plugins)
+        for name, action in what.models.items():
+            if action != "load":
+                new.models[name].adopt(new.app.models[name])
+        old, old_table = self.edition, edge.table
+        self.edition, edge.table = new, table
+        self._retiring = asyncio.ensure_future(self._retire(old, old_table, new, self._retiring))
+
+    async def _retire(
+        self, old: Edition, table: RouteTable, new: Edition, before: "asyncio.Future[None] | None"
+    ) -> None:
+        """Wait for the last answers of an edition, and of those before it, then close what only it had."""
+        if before is not None:
+            await before
+        while table.in_flight:  # noqa: ASYNC110 - no request should pay for telling that it was the last
+            await asyncio.sleep(_RETIRING_POLL_S)
+        kept = set(new.models.values())
+        gone = [model for model in old.models.values() if model not in kept]
+        await discard(gone, None if old.functions is new.functions else old.functions)
+        _calm_collector()
 
     def _stop_alone(self, stop: asyncio.Event) -> None:
         """SIGINT comes from a parent that was the only client: there is nobody to send elsewhere first."""
@@ -157,14 +134,14 @@ class Replica:
         served = self.lifecycle.state == "ready"
         self.lifecycle.drain()
         try:
-            self._plugins.stopping(self)
+            self._plugins.stopping(self.edition)
         finally:
             await self._answer_the_rest(self._lame_duck_s if served else 0.0)
             self.lifecycle.stop()
 
     async def _answer_the_rest(self, lame_duck_s: float) -> None:
         """Within drain_s: wait until every request has its answer, then close the models."""
-        drain_s = self.app.server.drain_s
+        drain_s = self.edition.app.server.drain_s
         until_s = monotonic() + drain_s
         await asyncio.sleep(min(lame_duck_s, drain_s / 2))
         self.lifecycle.refuse()
@@ -172,7 +149,11 @@ class Replica:
             log.error("%d requests were still in progress after drain_s = %g", self.lifecycle.in_flight, drain_s)
             return
         # A run that nobody waits for any more may still go on, where its runtime cannot stop it.
-        closing = {asyncio.ensure_future(model.close()): name for name, model in self.models.items()}
+        closing: dict[asyncio.Future[None], str] = {
+            asyncio.ensure_future(model.close()): name for name, model in self.edition.models.items()
+        }
+        if self._retiring is not None:
+            closing[self._retiring] = "an earlier edition"
         if closing:
             _, late = await asyncio.wait(closing, timeout=max(_CLOSE_S, until_s - monotonic()))
             if late:
@@ -180,35 +161,15 @@ class Replica:
                 log.error("models with a run still in progress after drain_s = %g: %s", drain_s, names)
 
 
-def _open(spec: RuntimeSpec) -> Runtime:
-    try:
-        return spec.open()
-    except ModelAppError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = traceback.format_exception_only(error)[-1].strip()
-        raise LoadError(f"the {spec.name} runtime did not open: {said}", help=_missing(spec)) from error
-
-
-def _missing(spec: RuntimeSpec) -> str:
-    """What the runtime lacks here and what brings it, as far as it knows."""
-    found = probe(spec)
-    return f"it lacks {found.missing}; {remedy(found.fix)}" if found.missing and not found.ok else ""
-
-
 def _calm_collector() -> None:
     """Spare requests the pauses of cyclic garbage collection: what is loaded stays, and a request leaves few cycles.
 
     Without it the slowest of 64 connections' requests took 14 ms instead of 5.
     """
+    gc.unfreeze()  # what an earlier edition left
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 50, 1_000)
-
-
-def cache_folder() -> Path:
-    """Where prepared models may be kept: the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelapp"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -225,8 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reporter = Reporter(options.events)
     try:
         plugins = Plugins.load(warn=False)  # the parent has said it
-        replica_app = load_app(options.app, plugins, profile=options.profile, overrides=options.set, spare=UNPROVEN)
-        run(replica_app, plugins, reporter, socket.socket(fileno=options.fd))
+        read = partial(load_app, options.app, plugins, profile=options.profile, overrides=options.set, spare=UNPROVEN)
+        run(read, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:
         place = getattr(error, "place", "")
         reporter.tell("failed", model=getattr(error, "model", ""), reason=error.message, help=error.help, place=place)
@@ -234,12 +195,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(app: App, plugins: Plugins, reporter: Reporter, listener: socket.socket) -> None:
+def run(read: Callable[[], App], plugins: Plugins, reporter: Reporter, listener: socket.socket) -> None:
     """Serve until told to stop."""
     import uvloop
 
     async def serve() -> None:
-        await Replica(app, plugins, reporter).serve(listener)
+        await Replica(read, plugins, reporter).serve(listener)
 
     # Never closed: that would wait for threads, and a load or a handler may never end. The process ends right after.
     asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve())

@@ -6,7 +6,10 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-Kind = Literal["loading", "loaded", "failed", "ready", "draining", "stopped"]
+Kind = Literal[
+    "loading", "loaded", "failed", "ready", "reloaded", "unchanged", "kept", "restart", "draining", "stopped"
+]
+"""After SIGHUP one of: reloaded, unchanged (no answer differs), kept (the files are broken), restart (is needed)."""
 _KINDS = get_args(Kind)
 
 

@@ -70,9 +70,14 @@ class ProtocolRoutes:
 
 
 class RouteTable:
-    """Finds the route of a request: a dictionary for fixed paths, a segment match for those with parameters."""
+    """Finds the route of a request: a dictionary for fixed paths, a segment match for those with parameters.
 
-    def __init__(self, protocols: Sequence[ProtocolRoutes]) -> None:
+    `release` is what answers say they come from, `in_flight` how many requests these routes have in hand.
+    """
+
+    def __init__(self, protocols: Sequence[ProtocolRoutes], *, release: str = "") -> None:
+        self.release = ("x-modelapp-release", release)
+        self.in_flight = 0
         self.protocols = tuple(sorted(protocols, key=lambda protocol: -len(protocol.prefix)))
         self._fixed: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[tuple[str, ...], dict[str, Route]]] = []

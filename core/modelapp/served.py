@@ -6,7 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
-from modelapp import sources
+from modelapp import signaturecache, sources
 from modelapp.app import Model
 from modelapp.batcher import Batcher
 from modelapp.batching import Limits
@@ -16,6 +16,7 @@ from modelapp.errors import LoadError, ModelAppError, NotReady
 from modelapp.execution import Execution
 from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
 from modelapp.signature import Signature
+from modelapp.signaturecache import Measured
 
 log = logging.getLogger("modelapp")
 
@@ -36,6 +37,7 @@ class ServedModel:
         self._loaded: LoadedModel | None = None
         self._execution: Execution | None = None
         self._batcher: Batcher | None = None
+        self._concurrent = False
 
     @property
     def name(self) -> str:
@@ -81,20 +83,29 @@ class ServedModel:
             self.notes.append("pad has no effect: requests run one at a time.")
         if self.model.concurrency > 1 and not concurrent:
             self.notes.append(f"concurrency has no effect: the {self.runtime} runtime runs a model once at a time.")
-        limits = Limits(
-            max_rows=self._execution.max_rows,
-            max_queue_rows=self.model.max_queue,
-            max_wait_s=self.model.max_wait_ms / 1000,
-        )
-        self._batcher = Batcher(
-            self.name,
-            self._execution,
-            limits,
-            concurrency=self.model.concurrency if concurrent else 1,
-            rerun=self.model.rerun,
-            root=self._root,
-        )
+        self._concurrent = concurrent
+        self._batcher = Batcher(self.name, self._execution, self._limits(self._execution), root=self._root)
         self.state = "warming"
+
+    def adopt(self, model: Model) -> None:
+        """Be that model from now on, with the weights that are loaded: it differs in its bounds and surroundings only.
+
+        Requests under way go on, and whoever waits keeps the place.
+        """
+        self.model = model
+        if self._loaded is not None and self._batcher is not None and self._execution is not None:
+            self._execution.model = model
+            self._batcher.tune(self._limits(self._execution))
+
+    def _limits(self, execution: Execution) -> Limits:
+        model = self.model
+        return Limits(
+            max_rows=execution.max_rows,
+            max_queue_rows=model.max_queue,
+            max_wait_s=model.max_wait_ms / 1000,
+            concurrency=model.concurrency if self._concurrent else 1,
+            rerun=model.rerun,
+        )
 
     def _open(self, runtime: Runtime) -> LoadedModel:
         try:
@@ -115,6 +126,12 @@ class ServedModel:
                 help=f'[models.{self.name}] device = "{loaded.device}", or mend the installation of "{wanted}"',
             )
         return loaded
+
+    async def remember(self) -> None:
+        """Keep what is known of the model for `check`: what goes in and out, and how long its runs took."""
+        if self._execution is not None and self.signature is not None:
+            measured = Measured(self.signature, self._execution.least_ms)
+            await asyncio.to_thread(signaturecache.write, self._root, self.model, measured)
 
     def fail(self, error: LoadError) -> None:
         """Take no requests, and say why."""
@@ -140,6 +157,7 @@ class ServedModel:
         """Finish what is queued and give the memory back."""
         if self._batcher is not None:
             await self._batcher.close()
+        await self.remember()
         if self._loaded is not None:
             try:
                 self._loaded.close()

@@ -42,6 +42,7 @@ async def warm_up(
         if model.state == "warming":
             if model.name not in done:
                 await _warm_directly(model)
+            await model.remember()
             model.open_for_requests()
             yield model
 
@@ -70,8 +71,6 @@ def _judge(
         return []
     mend = "the first test's input is used to warm up; try it alone"
     failures = [LoadError(told, model=model.name, help=mend) for model in models]
-    for model, failure in zip(models, failures, strict=True):
-        model.fail(failure)
     required = {model.name for model in models if model.model.required}
     return sorted(failures, key=lambda failure: failure.model not in required)
 

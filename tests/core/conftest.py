@@ -248,7 +248,7 @@ class RunningServer:
         self._thread.start()
         self.lifecycle = Lifecycle()
         self.lifecycle.ready()
-        self.edge = Edge(RouteTable(protocols), self.lifecycle, release="r1", control_token="let-me-in", **edge)
+        self.edge = Edge(RouteTable(protocols, release="r1"), self.lifecycle, control_token="let-me-in", **edge)
         self.server: HttpServer = self.on_loop(_call(lambda: HttpServer(self.edge, self.listener, **server)))
         self.on_loop(self.server.start())
 

@@ -60,7 +60,7 @@ def build() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="command", metavar="VERB", required=True, parser_class=_Parser)
     for name, does, add in (
         ("check", "say what is wrong with app.toml, without loading a model", _add_check),
-        ("run", "serve the app in the foreground", _add_locked),
+        ("run", "serve the app in the foreground", _add_run),
         ("predict", "call an endpoint once", _add_predict),
         ("test", "run the [[tests]] of app.toml", _add_test),
         ("lock", "write app.lock: the digests and versions of what the app is made of", _add_locked),
@@ -113,6 +113,16 @@ def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
         help="say more; -vv adds tracebacks to errors",
     )
     group.add_argument("--no-color", action="store_true", default=default(False), help="no colours")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="take changed files over while serving, and run the tests they touch",
+    )
+    _add_locked(parser)
 
 
 def _add_nothing(_: argparse.ArgumentParser) -> None:

@@ -4,20 +4,21 @@ import argparse
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
-
-import attrs
+from typing import TYPE_CHECKING
 
 from modelapp import running
-from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.failure import INTERRUPTED
 from modelapp.cli.locked import verify
 from modelapp.cli.opening import Opened, open_app, tell_warnings
+from modelapp.cli.screen import Screen
 from modelapp.foreground import Foreground
 from modelapp.launch import prepare
-from modelapp.payload import curl
-from modelapp.replicaevents import Event
+
+if TYPE_CHECKING:
+    from modelapp.cli.watch import Watch
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -27,17 +28,40 @@ def run(options: argparse.Namespace, console: Console) -> int:
     app = opened.app
     tell_warnings(opened.reading, console)
     launch = prepare(app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
+    watch: Watch | None = None
     with Foreground(launch, note=console.note) as foreground, _stopped_by_signals(foreground):
         console.result(f"app {app.name}   {app.path}")
         for one in opened.reading.loosened:
             console.result(f"loosened: {one}")
-        screen = _Screen(opened, foreground, console)
+        screen = Screen(opened, foreground, console)
+        watch = _watch(opened, foreground, options, console)
         try:
             for event in foreground.events():
                 screen.show(event)
+                if watch is not None and (anew := watch.heed(event)) is not None:
+                    screen.adopt(anew)
         finally:
             running.clear(app.root)
+            if watch is not None:
+                watch.close()
+    if watch is not None and watch.restart:
+        start_again()
     return INTERRUPTED if foreground.cut_short else 0
+
+
+def _watch(opened: Opened, foreground: Foreground, options: argparse.Namespace, console: Console) -> "Watch | None":
+    if not options.watch:
+        return None
+    from modelapp.cli.watch import Watch
+
+    return Watch(opened, foreground, options, console)
+
+
+def start_again() -> None:
+    """Become this very command once more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
 
 
 @contextlib.contextmanager
@@ -51,98 +75,3 @@ def _stopped_by_signals(foreground: Foreground) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Screen:
-    """Shows what the replica reports. The result is the app as it became ready first; what follows are notes."""
-
-    def __init__(self, opened: Opened, foreground: Foreground, console: Console) -> None:
-        self._app = opened.app
-        self._loosened = opened.reading.loosened
-        self._overrides, self._profile = opened.overrides, opened.profile
-        self._foreground = foreground
-        self._console = console
-        self._loaded: list[Event] = []
-        self._failed: list[Event] = []
-        self._was_ready = False
-
-    def show(self, event: Event) -> None:
-        if event.kind == "loading":
-            self._console.detail(f"model {event.model}   loading")
-        elif event.kind == "loaded":
-            self._show_loaded(event)
-        elif event.kind == "failed":
-            self._failed.append(event)  # the replica says so itself, and ends where it cannot do without
-        elif event.kind == "ready":
-            self._show_ready(event)
-        elif event.kind == "draining":
-            self._console.note(f"draining: requests in progress have up to {self._app.server.drain_s:g} s")
-        else:
-            self._console.note("stopped")
-
-    def _show_loaded(self, event: Event) -> None:
-        self._loaded = [loaded for loaded in self._loaded if loaded.model != event.model] + [event]
-        line = f"model {event.model}   {self._runtime(event)} {self._device(event)}   loaded {event.seconds:.2f} s"
-        (self._console.note if self._was_ready else self._console.result)(line)
-        for note in event.notes:
-            self._console.note(f"  note: {note}")
-
-    def _runtime(self, event: Event) -> str:
-        model = self._app.models.get(event.model)
-        return model.runtime if model else "?"
-
-    def _device(self, event: Event) -> str:
-        model = self._app.models.get(event.model)
-        return event.device or (model.device if model else "?")
-
-    def _show_ready(self, event: Event) -> None:
-        foreground = self._foreground
-        record = running.record(foreground.url, event.release, foreground.token, self._overrides, self._profile)
-        if note := running.write(self._app.root, record):
-            self._console.note(f"note: {note}")
-        if self._was_ready:
-            self._console.note("ready again")
-            return
-        self._was_ready = True
-        if self._console.json:
-            self._console.document(self._document(event))
-        self._console.result(f"serving {foreground.url}   every route: {foreground.url}/openapi.json")
-        for endpoint in self._app.endpoints.values():
-            self._console.result(f"POST {foreground.url}{endpoint.route}")
-        if command := example(self._app, foreground.url):
-            self._console.result(f"try: {command}")
-        self._console.result(f"ready   release {event.release}")
-
-    def _document(self, event: Event) -> dict[str, object]:
-        url = self._foreground.url
-        models = [
-            {
-                "name": loaded.model,
-                "runtime": self._runtime(loaded),
-                "device": self._device(loaded),
-                "seconds": loaded.seconds,
-                "notes": list(loaded.notes),
-                "error": loaded.reason,
-            }
-            for loaded in (*self._loaded, *self._failed)
-        ]
-        endpoints = [
-            {"name": endpoint.name, "method": "POST", "url": url + endpoint.route}
-            for endpoint in self._app.endpoints.values()
-        ]
-        return {
-            "app": self._app.name,
-            "release": event.release,
-            "url": url,
-            "pid": os.getpid(),
-            "models": models,
-            "endpoints": endpoints,
-            "loosened": [attrs.asdict(one) for one in self._loosened],
-            "try": example(self._app, url),
-        }
-
-
-def example(app: App, url: str) -> str:
-    """A call that works: the input of the first test that expects an answer, as a curl command; "" without one."""
-    test: AppTest | None = next((test for test in app.tests if test.input and test.expect_error is None), None)
-    return curl(url, app.endpoint_of(test), test.input, app.root) if test else ""

@@ -1,0 +1,148 @@
+"""`modelapp run --watch`: changed files are taken over while the app serves, and its tests tell what they did to it."""
+
+import argparse
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from modelapp import listener
+from modelapp.app import AppTest
+from modelapp.cli.console import Console
+from modelapp.cli.opening import Opened, open_app
+from modelapp.cli.outcomes import Reporter
+from modelapp.client import Client
+from modelapp.errors import ModelAppError
+from modelapp.foreground import Foreground
+from modelapp.replicaevents import Event
+from modelapp.testrun import run_tests
+from modelapp.verdicts import Outcome, summary
+from modelapp.watching import changes
+
+
+class Watch:
+    """Watches the app's folder. Events of the replica are handed to `heed`, on the thread that shows them."""
+
+    def __init__(self, opened: Opened, foreground: Foreground, options: argparse.Namespace, console: Console) -> None:
+        self.restart = False
+        """Whether the command is to begin again once the app has stopped."""
+        self._opened = opened
+        self._foreground = foreground
+        self._options = options
+        self._console = console
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._changed: set[str] = set()
+        self._was_ready = False
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def heed(self, event: Event) -> Opened | None:
+        """Say what an event means, and run the tests it calls for. The app where it has been read anew, else None."""
+        if event.kind == "ready" and not self._was_ready:
+            self._was_ready = True
+            self._console.note("watching the folder of app.toml")
+            self._prove(self._opened.app.tests)
+        elif event.kind == "kept":
+            self._say("the running app stays", event)
+            self._console.error(event.reason)
+        elif event.kind == "restart":
+            self._begin_again(event)
+        elif event.kind in ("reloaded", "unchanged"):
+            return self._take_over(event)
+        return None
+
+    def _look(self) -> None:
+        try:
+            for names in changes(self._opened.app.root, self._stop):
+                with self._lock:
+                    self._changed |= names
+                self._foreground.reload()
+        except OSError as error:
+            self._console.error(f"error: the folder cannot be watched: {error}; changes are not taken over")
+
+    def _taken(self) -> set[str]:
+        """What has changed since it was last asked."""
+        with self._lock:
+            names, self._changed = self._changed, set()
+        return names
+
+    def _say(self, what: str, event: Event, names: Iterable[str] | None = None) -> None:
+        files = ", ".join(sorted(self._taken() if names is None else names)) or "the files"
+        took = f"   {event.seconds:.2f} s" if event.seconds else ""
+        self._console.note(f"{time.strftime('%H:%M:%S')} {files} changed: {what}{took}")
+
+    def _take_over(self, event: Event) -> Opened | None:
+        names = self._taken()
+        before = self._opened.app.tests
+        try:
+            self._opened = open_app(self._options, self._console)
+        except ModelAppError as error:  # changed again since the replica read it, which will tell
+            self._console.detail(str(error))
+            return None
+        tests = self._opened.app.tests
+        if event.kind == "reloaded":
+            self._say("; ".join(event.notes) or "routes swapped, models kept", event, names)
+        else:
+            tests = tuple(test for test in tests if has_changed(test, before, names))
+            if tests:
+                self._say("tests run again, models kept", event, names)
+        self._prove(tests)
+        return self._opened
+
+    def _prove(self, tests: Sequence[AppTest]) -> None:
+        """Run tests against the app as it serves; those that fail are shown, and change nothing."""
+        if not tests:
+            return
+        opened, foreground = self._opened, self._foreground
+        reporter = Reporter(opened, foreground.url, self._console, max(len(test.name) for test in tests))
+        outcomes: list[Outcome] = []
+        with Client(foreground.url, foreground.token, root=opened.app.root) as client:
+            try:
+                for outcome in run_tests(opened.app, client, tests):
+                    outcomes.append(outcome)
+                    if outcome.verdict != "pass":
+                        reporter.show(outcome)
+            except ModelAppError as error:
+                self._console.error(f"error: {error}")
+        self._console.note(f"tests: {summary(outcomes)}")
+
+    def _begin_again(self, event: Event) -> None:
+        """What only a new process can obey: make sure that it can start, then let this one end."""
+        self._say(f"a new process is needed: {event.reason}", event)
+        try:
+            opened = open_app(self._options, self._console)
+            self._build_environment()
+            before, now = self._opened.app.server, opened.app.server
+            if (before.host, before.port) != (now.host, now.port):
+                listener.listen(now.host, now.port).close()
+        except ModelAppError as error:
+            self._console.error(f"error: {error}\nthe running app stays")
+            return
+        self.restart = True
+        self._foreground.stop()
+
+    def _build_environment(self) -> None:
+        from modelapp.cli.environment import requested
+
+        request = requested(self._options)
+        if request is None:
+            return
+        from modelapp import environmentbuild, environments
+
+        environment = environments.of(request)
+        if not environment.is_built:
+            environmentbuild.build(environment, self._console.note)
+
+
+def has_changed(test: AppTest, before: Sequence[AppTest], names: Iterable[str]) -> bool:
+    """Whether a test, or a file it reads, is not as it was. Where it stands in app.toml does not matter."""
+    files = {test.cases, test.expect_file, *(value for value in test.input.values() if isinstance(value, str))}
+    was = next((attrs.evolve(one, line=test.line) for one in before if one.name == test.name), None)
+    return was != test or not files.isdisjoint(names)

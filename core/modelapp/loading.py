@@ -1,0 +1,95 @@
+"""Models brought up in a replica: opened by their runtimes, loaded, and warmed up before anyone waits for them."""
+
+import asyncio
+import logging
+import os
+import traceback
+from collections.abc import Collection
+from pathlib import Path
+
+from modelapp.app import App, Model
+from modelapp.edition import Edition
+from modelapp.enclosure import remedy
+from modelapp.errors import LoadError, ModelAppError
+from modelapp.inventory import probe
+from modelapp.launch import thread_budget
+from modelapp.plugins import Plugins
+from modelapp.replicaevents import Reporter
+from modelapp.runtime import Placement, Runtime, RuntimeSpec
+from modelapp.served import ServedModel
+from modelapp.warmup import warm_up
+
+log = logging.getLogger("modelapp")
+
+
+class Loading:
+    """Loads for one replica. A runtime is opened once and then serves every model that names it."""
+
+    def __init__(self, plugins: Plugins, reporter: Reporter) -> None:
+        self.threads = thread_budget()
+        self._plugins = plugins
+        self._reporter = reporter
+        self._runtimes: dict[str, Runtime] = {}
+
+    def served(self, app: App, model: Model) -> ServedModel:
+        """A model that is not loaded yet."""
+        threads = model.threads or self.threads
+        return ServedModel(app.root, model, Placement(device=model.device, threads=threads, cache_dir=cache_folder()))
+
+    async def bring_up(self, edition: Edition, fresh: Collection[str]) -> None:
+        """Load the models named `fresh`, and warm up all that the edition has. Raises LoadError.
+
+        A fresh model that may fail alone leaves the rest serving.
+        """
+        for name in fresh:
+            model = edition.models[name]
+            self._reporter.tell("loading", model=name)
+            try:
+                spec = self._plugins.runtime(model.runtime)
+                if model.runtime not in self._runtimes:
+                    self._runtimes[model.runtime] = await asyncio.to_thread(_open, spec)
+                await model.load(self._runtimes[model.runtime], concurrent="concurrent" in spec.capabilities)
+            except ModelAppError as error:
+                self._failed(model, error, fresh)
+        async for outcome in warm_up(edition.app, edition.pipelines, edition.models):
+            if isinstance(outcome, LoadError):
+                self._failed(edition.models[outcome.model], outcome, fresh)
+            else:
+                self._reporter.tell(
+                    "loaded",
+                    model=outcome.name,
+                    seconds=round(outcome.load_s, 3),
+                    device=outcome.device,
+                    notes=outcome.notes,
+                )
+
+    def _failed(self, model: ServedModel, error: ModelAppError, fresh: Collection[str]) -> None:
+        failure = error if isinstance(error, LoadError) else LoadError(error.message, model=model.name, help=error.help)
+        if model.name not in fresh:  # it serves already, and goes on as it was
+            raise failure
+        model.fail(failure)
+        if model.model.required:
+            raise failure
+        self._reporter.tell("failed", model=model.name, reason=error.message, help=error.help)
+        log.error("%s; the app serves without it", error.message)
+
+
+def _open(spec: RuntimeSpec) -> Runtime:
+    try:
+        return spec.open()
+    except ModelAppError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = traceback.format_exception_only(error)[-1].strip()
+        raise LoadError(f"the {spec.name} runtime did not open: {said}", help=_missing(spec)) from error
+
+
+def _missing(spec: RuntimeSpec) -> str:
+    """What the runtime lacks here and what brings it, as far as it knows."""
+    found = probe(spec)
+    return f"it lacks {found.missing}; {remedy(found.fix)}" if found.missing and not found.ok else ""
+
+
+def cache_folder() -> Path:
+    """Where prepared models may be kept: the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelapp"

@@ -1,0 +1,72 @@
+"""Takes changed files over while a replica serves: the new edition is built beside the old, or the old one stays."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from modelapp.app import App
+from modelapp.edition import Edition
+from modelapp.errors import ModelAppError
+from modelapp.functions import Functions
+from modelapp.handlers import imported_afresh, imports
+from modelapp.lifecycle import Lifecycle
+from modelapp.loading import Loading
+from modelapp.release import Footprint, footprint
+from modelapp.reload import Plan, plan
+from modelapp.replicaevents import Reporter
+from modelapp.served import ServedModel
+
+
+class Reloader:
+    """Builds the edition that the files describe now. `read` gives their app, or raises."""
+
+    def __init__(self, read: Callable[[], App], loading: Loading, lifecycle: Lifecycle, reporter: Reporter) -> None:
+        self._read = read
+        self._loading = loading
+        self._lifecycle = lifecycle
+        self._reporter = reporter
+
+    async def next(self, now: Edition) -> tuple[Edition, Plan] | None:
+        """The edition to serve after `now`, ready to answer, and what was done for it.
+
+        None where `now` stays: nothing has changed that an answer could tell, a new process is needed, or the files
+        are broken. Which of them is told to the parent.
+        """
+        try:
+            new = await asyncio.to_thread(lambda: footprint(self._read()))
+            what = plan(now.footprint, new, lambda file: imports(new.app.root, file))
+            if what.restart:
+                self._reporter.tell("restart", reason=what.restart)
+                return None
+            if what.same_release:
+                self._reporter.tell("unchanged", release=now.release)
+                return None
+            return await self._build(now, new, what), what
+        except ModelAppError as error:
+            self._reporter.tell("kept", reason=str(error), place=getattr(error, "place", ""))
+            return None
+
+    async def _build(self, now: Edition, new: Footprint, what: Plan) -> Edition:
+        fresh = [name for name, action in what.models.items() if action == "load"]
+        models = {
+            name: self._loading.served(new.app, new.app.models[name]) if name in fresh else now.models[name]
+            for name in new.app.models
+        }
+        functions = Functions(new.app.root, threads=self._loading.threads) if what.code else now.functions
+        try:
+            # Not on the loop: what a file of handlers imports may take seconds.
+            with imported_afresh(new.app.root) if what.code else contextlib.nullcontext():
+                edition = await asyncio.to_thread(Edition, new, models, functions, self._lifecycle)
+                await self._loading.bring_up(edition, fresh)
+        except BaseException:
+            await discard([models[name] for name in fresh], functions if what.code else None)
+            raise
+        return edition
+
+
+async def discard(models: list[ServedModel], functions: Functions | None) -> None:
+    """Give back what nobody will ask any more."""
+    for model in models:
+        await model.close()
+    if functions is not None:
+        functions.close()
