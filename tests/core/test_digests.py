@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelapp.digests import Digests
+from modelapp.digests import Digests, files_below
 
 
 @pytest.fixture
@@ -97,3 +97,18 @@ def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeyp
     digests = Digests(tmp_path / "file" / "digests.json")
     digests.file(aged(tmp_path / "model.bin", b"weights"))
     digests.save()
+
+
+def test_what_is_below_a_folder_is_what_belongs_to_it(tmp_path: Path, memory: Path) -> None:
+    """Sorted, through links, each folder once; hidden files and compiled code are none of a model's."""
+    folder = tmp_path / "model"
+    for name in ("b.bin", "sub/a.bin", ".DS_Store", ".cache/x", "__pycache__/y.pyc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"1")
+    before = Digests(memory).tree(folder)
+    (folder / "circle").symlink_to(folder)
+    (folder / "gone").symlink_to("nowhere")
+    assert [path.relative_to(folder).as_posix() for path in files_below(folder)] == ["b.bin", "gone", "sub/a.bin"]
+    (folder / "gone").unlink()
+    (folder / ".DS_Store").write_bytes(b"2")
+    assert Digests(memory).tree(folder) == before

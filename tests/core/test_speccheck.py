@@ -54,6 +54,8 @@ def test_a_generator_is_as_good_as_a_list():
         ({"api_versions": frozenset({2, 7})}, "it talks version 2, 7 of the contract, this modelapp talks 1"),
         ({"api_versions": frozenset()}, "it talks version none of the contract"),
         ({"environment": {"OMP_NUM_THREADS": 1}}, "environment must map texts to texts, got 'OMP_NUM_THREADS': 1"),
+        ({"numeric_stack": "torch"}, "numeric_stack must be a tuple of names of distributions, got 'torch'"),
+        ({"numeric_stack": (1,)}, "numeric_stack must be a tuple of names of distributions, got (1,)"),
     ],
 )
 def test_an_unsound_runtime_is_refused(changes, told):
