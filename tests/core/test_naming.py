@@ -29,7 +29,7 @@ model = "photo"
 photo = "image"
 many = { type = "list[image]", default = [] }
 text = { type = "str", default = "" }
-row = { type = "record", fields_from = "data/row.toml", default = {} }
+row = { type = "record", fields_from = "data/row.toml", default = { x = 1 } }
 
 [endpoints.look.output]
 found = "json"
