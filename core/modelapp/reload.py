@@ -85,8 +85,10 @@ def _action(
     if before is None or now.models[model.name] != new.models[model.name] or _loads_otherwise(before, model):
         return "load"
     reference = split_ref(model.source)
-    if reference is not None and not {reference[0], *imports(reference[0])}.isdisjoint(changed):
-        return "load"  # its class, or what that is built of, has changed
+    if reference is not None:
+        gone = any(file not in new.code for file in changed)  # what imported it can no longer be told
+        if gone or not {reference[0], *imports(reference[0])}.isdisjoint(changed):
+            return "load"  # its class, or what that is built of, has changed
     return "tune" if _differ(before, model, _TUNED) else "keep"
 
 

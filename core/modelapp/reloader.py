@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 
 from modelapp.app import App
@@ -11,23 +12,35 @@ from modelapp.functions import Functions
 from modelapp.handlers import imported_afresh, imports
 from modelapp.lifecycle import Lifecycle
 from modelapp.loading import Loading
+from modelapp.plugins import Plugins
 from modelapp.release import Footprint, footprint
 from modelapp.reload import Plan, plan
 from modelapp.replicaevents import Reporter
+from modelapp.routes import RouteTable
 from modelapp.served import ServedModel
+
+log = logging.getLogger("modelapp")
 
 
 class Reloader:
     """Builds the edition that the files describe now. `read` gives their app, or raises."""
 
-    def __init__(self, read: Callable[[], App], loading: Loading, lifecycle: Lifecycle, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        read: Callable[[], App],
+        plugins: Plugins,
+        loading: Loading,
+        lifecycle: Lifecycle,
+        reporter: Reporter,
+    ) -> None:
         self._read = read
+        self._plugins = plugins
         self._loading = loading
         self._lifecycle = lifecycle
         self._reporter = reporter
 
-    async def next(self, now: Edition) -> tuple[Edition, Plan] | None:
-        """The edition to serve after `now`, ready to answer, and what was done for it.
+    async def next(self, now: Edition) -> tuple[Edition, RouteTable, Plan] | None:
+        """The edition to serve after `now`, ready to answer, the routes to it, and what was done for it.
 
         None where `now` stays: nothing has changed that an answer could tell, a new process is needed, or the files
         are broken. Which of them is told to the parent.
@@ -41,12 +54,15 @@ class Reloader:
             if what.same_release:
                 self._reporter.tell("unchanged", release=now.release)
                 return None
-            return await self._build(now, new, what), what
+            return *await self._build(now, new, what), what
         except ModelAppError as error:
             self._reporter.tell("kept", reason=str(error), place=getattr(error, "place", ""))
-            return None
+        except Exception as error:  # whatever a file or a plugin brings about, requests are still answered
+            log.exception("the changed files could not be taken over")
+            self._reporter.tell("kept", reason=f"{type(error).__name__}: {error}")
+        return None
 
-    async def _build(self, now: Edition, new: Footprint, what: Plan) -> Edition:
+    async def _build(self, now: Edition, new: Footprint, what: Plan) -> tuple[Edition, RouteTable]:
         fresh = [name for name, action in what.models.items() if action == "load"]
         models = {
             name: self._loading.served(new.app, new.app.models[name]) if name in fresh else now.models[name]
@@ -58,10 +74,11 @@ class Reloader:
             with imported_afresh(new.app.root) if what.code else contextlib.nullcontext():
                 edition = await asyncio.to_thread(Edition, new, models, functions, self._lifecycle)
                 await self._loading.bring_up(edition, fresh)
+                table = edition.routes(self._plugins)
         except BaseException:
             await discard([models[name] for name in fresh], functions if what.code else None)
             raise
-        return edition
+        return edition, table
 
 
 async def discard(models: list[ServedModel], functions: Functions | None) -> None:

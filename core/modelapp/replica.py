@@ -50,7 +50,7 @@ class Replica:
         self._reporter = reporter
         self._lame_duck_s = LAME_DUCK_S
         self._loading = Loading(plugins, reporter)
-        self._reloader = Reloader(read, self._loading, self.lifecycle, reporter)
+        self._reloader = Reloader(read, plugins, self._loading, self.lifecycle, reporter)
         self._retiring: asyncio.Future[None] | None = None
         self.edition = self._first(footprint(read()))
 
@@ -97,12 +97,11 @@ class Replica:
             started = perf_counter()
             if (found := await self._reloader.next(self.edition)) is not None:
                 self._switch(edge, *found)
-                seconds, notes = round(perf_counter() - started, 3), found[1].sentences
+                seconds, notes = round(perf_counter() - started, 3), found[-1].sentences
                 self._reporter.tell("reloaded", release=self.edition.release, seconds=seconds, notes=notes)
 
-    def _switch(self, edge: Edge, new: Edition, what: Plan) -> None:
+    def _switch(self, edge: Edge, new: Edition, table: RouteTable, what: Plan) -> None:
         """From here on requests come to the new edition; the old one answers those it has."""
-        table = new.routes(self._plugins)
         for name, action in what.models.items():
             if action != "load":
                 new.models[name].adopt(new.app.models[name])
