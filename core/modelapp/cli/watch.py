@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from modelapp import listener
-from modelapp.app import AppTest
+from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened, open_app
 from modelapp.cli.outcomes import Reporter
 from modelapp.client import Client
 from modelapp.errors import ModelAppError
 from modelapp.foreground import Foreground
+from modelapp.naming import named
 from modelapp.replicaevents import Event
 from modelapp.testrun import run_tests
 from modelapp.verdicts import Outcome, summary
@@ -35,6 +36,8 @@ class Watch:
         self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._was_ready = False
+        self._broken = False
+        """Whether the files are not what is served, because they cannot be."""
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
         self._thread.start()
 
@@ -50,6 +53,7 @@ class Watch:
             self._console.note("watching the folder of app.toml")
             self._prove(self._opened.app.tests)
         elif event.kind == "kept":
+            self._broken = True
             self._say("the running app stays", event)
             self._console.error(event.reason)
         elif event.kind == "restart":
@@ -61,9 +65,10 @@ class Watch:
     def _look(self) -> None:
         try:
             for names in changes(self._opened.app.root, self._stop):
-                with self._lock:
-                    self._changed |= names
-                self._foreground.reload()
+                if mine := {name for name in names if belongs(name, self._opened.app)}:
+                    with self._lock:
+                        self._changed |= mine
+                    self._foreground.reload()
         except OSError as error:
             self._console.error(f"error: the folder cannot be watched: {error}; changes are not taken over")
 
@@ -79,7 +84,8 @@ class Watch:
         self._console.note(f"{time.strftime('%H:%M:%S')} {files} changed: {what}{took}")
 
     def _take_over(self, event: Event) -> Opened | None:
-        names = self._taken()
+        names, mended = self._taken(), self._broken
+        self._broken = False
         before = self._opened.app.tests
         try:
             self._opened = open_app(self._options, self._console)
@@ -93,6 +99,8 @@ class Watch:
             tests = tuple(test for test in tests if has_changed(test, before, names))
             if tests:
                 self._say("tests run again, models kept", event, names)
+            elif mended:
+                self._say("the files are again what is served", event, names)
         self._prove(tests)
         return self._opened
 
@@ -139,6 +147,14 @@ class Watch:
         environment = environments.of(request)
         if not environment.is_built:
             environmentbuild.build(environment, self._console.note)
+
+
+def belongs(name: str, app: App) -> bool:
+    """Whether a file is one of the app's: app.toml, its code, or what app.toml names. Logs and outputs are not."""
+    if name == app.path.name or name.endswith(".py"):
+        return True
+    named_files = {one.source for one in named(app)} | {test.expect_file for test in app.tests}
+    return any(name == file or name.startswith(f"{file}/") for file in named_files if file)
 
 
 def has_changed(test: AppTest, before: Sequence[AppTest], names: Iterable[str]) -> bool:
