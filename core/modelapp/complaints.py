@@ -1,11 +1,13 @@
 """What is said about a key or a value that app.toml may not have, and the edit that mends it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, get_origin
 
 import attrs
 
+from modelapp import arrangements
 from modelapp.app import App
+from modelapp.arrangements import Columns
 from modelapp.document import Sources, key_name, table_name
 from modelapp.problems import Edit, Problem
 from modelapp.spans import KeyPath
@@ -14,7 +16,6 @@ from modelapp.suggestions import closest, tidy, toml, toml_key, unit_twin
 
 Around: TypeAlias = tuple[tuple[type, KeyPath], ...]
 """The tables around a table, outermost first: class and path of each."""
-Columns: TypeAlias = Callable[[type], Mapping[str, "attrs.Attribute[Any]"]]
 
 
 class Complaints:
@@ -42,8 +43,10 @@ class Complaints:
             return self._other_unit(message, place, twin.key, tidy(table[name] * twin.factor))
         if problem := self.misplaced(name, place, around, path):
             return problem
-        notes = (f"these options belong to {owner}",) if owner else ()
         near = closest(name, [word for word in (*known, *plugins) if word not in table])
+        if not near and (found := arrangements.too_high(self._sources, self._columns, cls, name, table, path)):
+            return found
+        notes = (f"these options belong to {owner}",) if owner else ()
         if near:
             return self._key_problem(
                 "MA010", message, place, "unknown key", f'did you mean "{near}"?', self._rename(place, near), notes
@@ -56,9 +59,7 @@ class Complaints:
     def _elsewhere(self, name: str) -> Iterator[str]:
         """A hint where other tables have a key of that name."""
         for table, one in self._columns(App).items():
-            wanted = next(
-                (part for part in (*get_args(one.type), one.type) if isinstance(part, type) and attrs.has(part)), None
-            )
+            wanted = arrangements.table_class(one.type)
             if wanted and name in self._columns(wanted):
                 last: KeyPath = {tuple: (0,), type(None): ()}.get(get_origin(one.type) or type(None), ("NAME",))
                 yield f"{table_name((table, *last))} has a key of this name"
@@ -84,7 +85,7 @@ class Complaints:
             help=f"move this line up, directly under {where}",
             notes=("in TOML a key belongs to the last [header] above it",),
             related=self._sources.related(home, "it belongs here"),
-            edit=self._move(place, home),
+            edit=arrangements.moved(self._sources, place, home),
         )
 
     def missing(self, cls: type, name: str, table: Mapping[str, Any], path: KeyPath) -> Problem:
@@ -156,6 +157,14 @@ class Complaints:
             help=f"write {table_name(path)}" if header or not cls else f"write {key_name(path)} = {{ ... }}",
             edit=edit,
         )
+
+    def in_a_list(self, value: list[Any], path: KeyPath) -> Iterator[Problem]:
+        """A list of tables where tables have names, or there is one alone; a problem for each header."""
+        yield from arrangements.in_a_list(self._sources, value, path)
+
+    def mixed(self, cls: type, value: Mapping[str, Any], path: KeyPath) -> Problem | None:
+        """Named tables beside keys that stand in a table without a name; None where it is one or the other."""
+        return arrangements.mixed(self._sources, value, path, self._columns(cls))
 
     def no_list(self, wanted: Any, value: Any, path: KeyPath) -> Problem:
         """Something else where a list must stand."""
@@ -229,18 +238,6 @@ class Complaints:
 
     def _rename(self, place: KeyPath, name: str) -> Edit | None:
         return self._sources.replace(place, toml_key(name), "key")
-
-    def _move(self, place: KeyPath, home: KeyPath) -> Edit | None:
-        """The edit that takes the lines of a key to directly below a header."""
-        text, lines = self._sources.base.text, self._sources.lines(place)
-        header = self._sources.written(home, "header")
-        if lines is None or header is None or self._sources.layer(place) is not self._sources.layer(home):
-            return None
-        below = text.find("\n", header.end) + 1 or len(text)
-        moved = text[lines.start : lines.end].rstrip("\r\n") + ("\r\n" if "\r\n" in text else "\n")
-        if below <= lines.start:
-            return Edit(start=below, end=lines.end, text=moved + text[below : lines.start])
-        return Edit(start=lines.start, end=below, text=text[lines.end : below] + moved)
 
 
 def _guess(name: str, table: Mapping[str, Any], path: KeyPath) -> str:

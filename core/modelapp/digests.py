@@ -1,8 +1,10 @@
 """SHA-256 of files and folders, remembered by path, size and times, so that a large model is read once."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -10,6 +12,10 @@ from pathlib import Path
 
 _SETTLED_NS = 2_000_000_000
 """A file changed within this time may change again without its times showing it; it is not remembered."""
+
+
+SIGNATURES = "signatures"
+"""The folder below `cache_dir` for what is known of models that ran here."""
 
 
 def cache_dir() -> Path:
@@ -38,10 +44,14 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 class Digests:
-    """Digests with a memory in `path`. A memory that cannot be read or written costs time, never correctness."""
+    """Digests with a memory in `path`. A memory that cannot be read or written costs time, never correctness.
 
-    def __init__(self, path: Path | None = None) -> None:
+    A file larger than `most_bytes` that is not remembered is not read: it raises OSError.
+    """
+
+    def __init__(self, path: Path | None = None, *, most_bytes: float = math.inf) -> None:
         self._path = path or cache_dir() / "digests.json"
+        self._most_bytes = most_bytes
         self._known = self._read()
         self._changed = False
 
@@ -60,6 +70,8 @@ class Digests:
         match self._known.get(key):
             case [known_stamp, str(known)] if known_stamp == stamp:
                 return known
+        if stat.st_size > self._most_bytes:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS:

@@ -1,6 +1,9 @@
 """The texts an app is read from, app.toml and what is laid over it, and problems placed in them."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,11 +51,18 @@ class Document:
         return position(self.text, self.span(path, "header").start)[0]
 
 
+@lru_cache(maxsize=8)
+def _line_starts(text: str) -> list[int]:
+    """Where each line begins; kept, since a large file is asked about every test of it."""
+    return [0, *(found.end() for found in re.finditer("\n", text))]
+
+
 def position(text: str, offset: int) -> tuple[int, int]:
     """Line and column of a character, from 1; a byte order mark has no column."""
-    start = text.rfind("\n", 0, offset) + 1
-    mark = 1 if start == 0 and text.startswith("\ufeff") else 0
-    return text.count("\n", 0, offset) + 1, max(offset - start - mark, 0) + 1
+    starts = _line_starts(text)
+    line = bisect_right(starts, offset)
+    mark = 1 if line == 1 and text.startswith("\ufeff") else 0
+    return line, max(offset - starts[line - 1] - mark, 0) + 1
 
 
 def source_line(text: str, offset: int) -> str:
@@ -146,8 +156,11 @@ class Sources:
         **more: Any,
     ) -> Problem:
         """A problem about a path. An edit mends app.toml, so one about an override has none."""
+        layer = self.layer(path)
         document, full = self.located(path)
         span, kept = document.span(full, at), edit if document is self.base else None
+        if layer is not None and document is self.base:
+            more["notes"] = (*more.get("notes", ()), f"in {layer.origin}")
         return problem_at(document.file, document.text, span, code, message, label, edit=kept, **more)
 
     def written(self, path: KeyPath, at: At | Literal["pair"]) -> Span | None:

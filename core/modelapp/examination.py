@@ -190,7 +190,7 @@ class Examination:
             f"{found.name} cannot be called with {count} argument{'' if count == 1 else 's'}",
             path,
             f"it takes {takes}",
-            f"give {found.name} one parameter for each of: {what}",
+            f"give {found.name} one parameter for each of: {what}" if count else f"let {found.name} take none",
             notes=(f"{found.name} is defined in {file}:{found.line}",),
         )
 

@@ -30,6 +30,7 @@ _MEANT_FOR: dict[str, tuple[str, ...]] = {
     "dtype": ("tensor",),
     "shape": ("tensor",),
     "fields": ("record",),
+    "fields_from": ("record",),
     "choices": ("str", "int", "float", "bool", "json"),
 }
 _PYTHON: dict[str, tuple[type, ...]] = {
@@ -68,8 +69,22 @@ def check(exam: Examination, field: Field, path: KeyPath) -> None:
         _tensor(exam, field, path)
     if exam.is_sound(path) and len(exam.problems) == found:
         _values(exam, field, path)
+    if field.fields_from:
+        _from_file(exam, field, path)
+        return
     for one in field.fields.values():
         check(exam, one, (*path, "fields", one.name))
+
+
+def _from_file(exam: Examination, field: Field, path: KeyPath) -> None:
+    """Whether the file of a record's fields is there; what it says was looked at when it was read."""
+    place = (*path, "fields_from")
+    exam.is_file(field.fields_from, place)
+    if exam.sources.holds((*path, "fields")):
+        related = exam.sources.related((*path, "fields"), "one", "key")
+        edit = exam.sources.remove(place)
+        message = f'"{field.name}" has its fields here and in a file'
+        exam.add("MA026", message, place, "another", "remove one of them", at="key", related=related, edit=edit)
 
 
 def compiles(exam: Examination, pattern: str, path: KeyPath) -> bool:

@@ -135,6 +135,10 @@ def _read(
     app: App = reader.read(App, merged, root=path.resolve().parent, path=path)
     if app is BROKEN:
         raise AppFileError(in_order(reader.problems))
+    if "fields_from" in base.text or overrides:
+        from modelapp import fieldfiles  # spent only where there may be such a file
+
+        app = fieldfiles.filled(app, plugins, reader)
     found = references.check(app, merged, sources, plugins, reader.is_sound)
     problems = [one for one in (*reader.problems, *found) if one.severity == "error" and one.code not in spare]
     if problems:
@@ -144,9 +148,14 @@ def _read(
         data=merged,
         sources=sources,
         profile=profile,
-        notices=tuple(in_order([*notices.all_of(sources, reader), *(one for one in found if one.severity != "error")])),
+        notices=tuple(in_order([*notices.all_of(sources, reader, merged), *_lesser(found)])),
         loosened=loosened(data, merged, sources) if sources.layers else (),
     )
+
+
+def _lesser(found: Sequence[Problem]) -> list[Problem]:
+    """Those that leave the file valid."""
+    return [one for one in found if one.severity != "error"]
 
 
 def _laid_over(

@@ -1,19 +1,25 @@
 """What is worth saying about a valid app.toml: what has no effect yet, and what could not be checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from modelapp import dialect, literals
 from modelapp.document import Sources, key_name, table_name
 from modelapp.problems import Problem
 from modelapp.spans import KeyPath
 from modelapp.tables import Reader
 
 
-def all_of(sources: Sources, reader: Reader) -> Iterator[Problem]:
-    """Warnings and notes, in no order."""
+def all_of(sources: Sources, reader: Reader, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Warnings and notes about a file whose merged tables are `data`, in no order."""
+    yield from dialect.of(sources.base)
+    yield from literals.of(sources, data)
     for path in reader.pending:
         yield _pending(sources, path)
     for path in reader.unchecked:
         yield _unchecked(sources, path)
+    for path in reader.unused:
+        yield _unused(sources, path)
 
 
 def _pending(sources: Sources, path: KeyPath) -> Problem:
@@ -38,4 +44,17 @@ def _unchecked(sources: Sources, path: KeyPath) -> Problem:
         f'no plugin called "{path[-1]}" is installed',
         at="header",
         severity="note",
+    )
+
+
+def _unused(sources: Sources, path: KeyPath) -> Problem:
+    kind = "scheduler" if path[0] == "deploy" else "runtime"
+    return sources.problem(
+        "MA034",
+        f"{table_name(path)} is not used",
+        path,
+        f'no {kind} = "{path[-1]}" here, nor in a profile',
+        at="header",
+        help=f"choose it, here or in a profile, or remove {table_name(path)}",
+        severity="warning",
     )

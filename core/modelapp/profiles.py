@@ -6,11 +6,17 @@ from typing import Any
 from modelapp.document import Document, Layer, Sources
 from modelapp.errors import AppFileError, UsageError
 from modelapp.problems import Problem
-from modelapp.suggestions import closest, did_you_mean, toml
+from modelapp.suggestions import closest, did_you_mean, toml, toml_key
 
 PROFILES = "profiles"
 EXTENDS = "extends"
 _NEVER = ("tests", PROFILES)
+_DEFINED_BY: Mapping[str, frozenset[str]] = {
+    "models": frozenset({"source"}),
+    "endpoints": frozenset({"model", "steps", "split"}),
+    "jobs": frozenset({"endpoint", "run"}),
+}
+"""Tables with names -> the keys of which a new one has at least one."""
 
 
 def names(data: Mapping[str, Any]) -> Sequence[str]:
@@ -38,6 +44,8 @@ def layers(base: Document, data: Mapping[str, Any], name: str) -> list[tuple[Lay
         if name and (problem := _wrong(Sources(base), name, chain, names(data), place)):
             raise AppFileError([problem])
     found = [(one, {key: value for key, value in data[PROFILES][one].items() if key != EXTENDS}) for one in chain]
+    if problems := [problem for one, table in found for problem in _strangers(Sources(base), data, chain, one, table)]:
+        raise AppFileError(problems)
     return [(Layer(base, f"profile {one}", (PROFILES, one)), table) for one, table in reversed(found)]
 
 
@@ -58,6 +66,32 @@ def _wrong(
         message = f'no profile is called "{name}"'
         return sources.problem("MA071", message, place, "not defined", help=advice, notes=notes, edit=edit)
     return None
+
+
+def _strangers(
+    sources: Sources, data: Mapping[str, Any], chain: Sequence[str], name: str, table: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Models, endpoints and jobs that a profile speaks of, that nothing else defines, and that it does not define."""
+    for kind, enough in _DEFINED_BY.items():
+        below = [one.get(kind) for one in (data, *(data[PROFILES][other] for other in chain if other != name))]
+        known = [word for one in below if isinstance(one, dict) for word in one]
+        mine = table.get(kind)
+        for word, item in mine.items() if isinstance(mine, dict) else ():
+            if word in known or not isinstance(item, dict) or enough & item.keys():
+                continue
+            near, place = closest(word, known), (PROFILES, name, kind, word)
+            what = kind.removesuffix("s")
+            yield sources.problem(
+                "MA073",
+                f'profile {name} changes {what} "{word}", which is not there',
+                place,
+                "not defined",
+                at="key",
+                help=f'did you mean "{near}"?' if near else f"define [{kind}.{toml_key(word)}]",
+                notes=(f"{kind}: {', '.join(known) or 'none'}",),
+                related=sources.related((kind, near), "defined here") if near else (),
+                edit=sources.replace(place, toml_key(near), "key") if near else None,
+            )
 
 
 def forbidden(base: Document, data: Mapping[str, Any]) -> Iterator[Problem]:

@@ -1,20 +1,19 @@
 """What app.toml refers to: runtimes, models, files, functions, fields. Every dangling reference is a problem."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modelapp import testchecks, wiring
+from modelapp import appchecks, testchecks, wiring
 from modelapp.app import App, Model
+from modelapp.digests import SIGNATURES, cache_dir
 from modelapp.document import Sources
 from modelapp.errors import PluginError
 from modelapp.examination import Examination, InstalledPlugins
 from modelapp.handlers import split_ref
 from modelapp.problems import Problem
 from modelapp.spans import KeyPath
-from modelapp.versions import satisfies
 
-_APP_NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
+_DISABLE = "MODELAPP_DISABLE_PLUGINS"
 
 
 def check(
@@ -26,42 +25,41 @@ def check(
 ) -> list[Problem]:
     """Every reference that leads nowhere, in no order. `is_sound` tells what was not refused while reading."""
     exam = Examination(app, data, sources, plugins, is_sound)
-    _app(exam)
+    appchecks.check(exam)
     for model in app.models.values():
         _model(exam, model)
     wiring.check(exam)
     testchecks.check(exam)
+    # Each takes a millisecond to import, spent only where its table is.
+    if "guarantees" in data:
+        from modelapp import guaranteechecks
+
+        guaranteechecks.check(exam)
+    if app.jobs:
+        from modelapp import jobchecks
+
+        jobchecks.check(exam)
+    if "deploy" in data:
+        from modelapp import deploychecks
+
+        deploychecks.check(exam)
+    _possible(exam)
     return exam.problems
 
 
-def _app(exam: Examination) -> None:
-    name, requires = exam.app.app.name, exam.app.app.requires
-    if not _APP_NAME.fullmatch(name):
-        slug = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
-        slug = slug if _APP_NAME.fullmatch(slug) else "my-app"
-        label = "2 to 41 of a-z, 0-9 and -, beginning with a letter"
-        exam.replace("MA025", f'"{name}" cannot be the name of an app', ("app", "name"), label, slug)
-    if requires:
-        _requires(exam, requires)
-    if exam.app.app.requirements or exam.app.app.python:
-        from modelapp import surroundings  # 30 ms, spent only by apps that ask
+def _possible(exam: Examination) -> None:
+    """What numbers of the file, and earlier runs, say against each other."""
+    known: Mapping[str, Any] = {}
+    if (cache_dir() / SIGNATURES).is_dir():
+        from modelapp import modelchecks, signaturecache
 
-        surroundings.check(exam)
+        found = {name: signaturecache.read(exam.root, model) for name, model in exam.app.models.items()}
+        known = {name: one for name, one in found.items() if one is not None}
+        modelchecks.check(exam, known)
+    if known or "guarantees" in exam.data:
+        from modelapp import feasibility
 
-
-def _requires(exam: Examination, requires: str) -> None:
-    import importlib.metadata  # 20 ms, spent only by apps that ask
-
-    installed, path = importlib.metadata.version("modelapp"), ("app", "requires")
-    try:
-        if satisfies(installed, requires):
-            return
-    except ValueError as error:
-        message = f'"{error}" is no version requirement'
-        exam.replace("MA029", message, path, "one or more of >= > <= < == != ~= and a version", f">={installed}")
-        return
-    label = f"modelapp {installed} is installed"
-    exam.add("MA029", "the app is for another modelapp", path, label, command=f"pip install 'modelapp{requires}'")
+        feasibility.check(exam, known)
 
 
 def _model(exam: Examination, model: Model) -> None:
@@ -76,6 +74,8 @@ def _model(exam: Examination, model: Model) -> None:
         _source(exam, model.source, (*path, "source"))
     for name, source in model.files.items():
         _source(exam, source, (*path, "files", name))
+    if model.labels and "://" not in model.labels and not model.labels.startswith("package:"):
+        exam.is_file(model.labels, (*path, "labels"))
     for key in ("preprocess", "postprocess"):
         if ref := getattr(model, key):
             exam.handler(ref, (*path, key), count=1, what="the inputs" if key == "preprocess" else "the answer")
@@ -88,7 +88,8 @@ def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
         exam.plugins.runtime(name)
     except PluginError as error:
         if error.plugin:  # a plugin has it, and is broken, disabled, or one of two
-            exam.add("MA031", error.message, path, "its plugin cannot be used", error.help)
+            command = f"unset {_DISABLE}" if _DISABLE in error.help else ""
+            exam.add("MA031", error.message, path, "its plugin cannot be used", error.help, command=command)
             return
     if exam.app.app.requirements and _is_elsewhere(exam):
         return  # it may be in the app's own environment, which was not looked at

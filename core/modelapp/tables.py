@@ -61,7 +61,10 @@ class Reader:
         """What the file says that is read and not acted on yet; of a table and its keys, the table alone."""
         self.unchecked: list[KeyPath] = []
         """Options tables of plugins that are not installed."""
-        self._broken: set[KeyPath] = set()
+        self.unused: list[KeyPath] = []
+        """Options tables of installed plugins that nothing chooses."""
+        self._unsound: set[KeyPath] = set()
+        """The paths of all that was refused, and of all that it stands in."""
         self._sources = sources
         self._plugins = plugins
         self._mentioned = mentioned
@@ -76,12 +79,18 @@ class Reader:
         """The whole file as an instance of `cls`, without what is broken; BROKEN where nothing is left."""
         return self._table(cls, data, (), (), given)
 
+    def read_tables(self, cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A whole file of tables with names, or of what stands for one, without what is broken."""
+        read: Mapping[str, Any] = self._mapping(cls, data, (), ())
+        return read
+
     def is_sound(self, path: KeyPath) -> bool:
         """Whether nothing at or below a path was refused."""
-        return not any(broken[: len(path)] == path for broken in self._broken)
+        return path not in self._unsound
 
-    def _report(self, path: KeyPath, problem: Problem) -> Any:
-        self._broken.add(path)
+    def refuse(self, path: KeyPath, problem: Problem) -> Any:
+        """Take up a problem of what a path says; gives BROKEN."""
+        self._unsound.update(path[:length] for length in range(len(path) + 1))
         self.problems.append(problem)
         return BROKEN
 
@@ -89,7 +98,7 @@ class Reader:
         self, cls: type, value: Any, path: KeyPath, around: "Around", given: Mapping[str, Any], owner: str = ""
     ) -> Any:
         if not isinstance(value, dict):
-            return self._report(path, self._complaints.no_table(cls, value, path))
+            return self.refuse(path, self._complaints.no_table(cls, value, path))
         keys, plugin = columns(cls), plugin_column(cls)
         arguments = {**self._from_place(cls, path), **given}
         inside = (*around, (cls, path))
@@ -98,7 +107,7 @@ class Reader:
         strangers = [n for n in value if n not in keys and not (plugin and self._is_plugins(plugin, n, value, path))]
         for name in strangers:
             problem = self._complaints.unknown(cls, name, value, path, around, self._names(plugin), owner)
-            self._report((*path, name), problem)
+            self.refuse((*path, name), problem)
         for name, one in keys.items():
             if name in value:
                 self._note_pending(one, (*path, name))
@@ -107,7 +116,7 @@ class Reader:
                     arguments[one.alias or name] = read
             elif one.default is attrs.NOTHING and not any(closest(stranger, [name]) for stranger in strangers):
                 # A misspelt key was told already; that it is missing too would be the same mistake twice.
-                self._report((*path, name), self._complaints.missing(cls, name, value, path))
+                self.refuse((*path, name), self._complaints.missing(cls, name, value, path))
         return self._built(cls, arguments, path)
 
     def _note_pending(self, one: "attrs.Attribute[Any]", path: KeyPath) -> None:
@@ -134,7 +143,7 @@ class Reader:
             # A validator of the class; those of attrs name the attribute.
             blamed = next((part.name for part in error.args[1:] if isinstance(part, attrs.Attribute)), None)
             place = path if blamed is None else (*path, blamed)
-            return self._report(place, self._complaints.invalid(str(error.args[0] if error.args else error), place))
+            return self.refuse(place, self._complaints.invalid(str(error.args[0] if error.args else error), place))
 
     def _names(self, plugin: "attrs.Attribute[Any] | None") -> Sequence[str]:
         return sorted(self._plugins.get(plugin.metadata["plugin"], {})) if plugin else ()
@@ -143,12 +152,15 @@ class Reader:
         """Whether a key of a table is the options table of a plugin: of one installed, or of one that is chosen."""
         kind, place = plugin.metadata["plugin"], (*path, name)
         installed = name in self._names(plugin)
-        if not installed and name != table.get(kind) and name not in self._mentioned.get(kind, ()):
+        chosen = name == table.get(kind) or name in self._mentioned.get(kind, ())
+        if not installed and not chosen:
             return False
         if not isinstance(table[name], dict):
-            self._report(place, self._complaints.no_table(None, table[name], place))
+            self.refuse(place, self._complaints.no_table(None, table[name], place))
         elif not installed:
             self.unchecked.append(place)
+        elif not chosen:
+            self.unused.append(place)
         return True
 
     def _options(
@@ -191,20 +203,28 @@ class Reader:
         """One table, which is called "", or tables with names below it."""
         if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
             return self._mapping(cls, value, path, around)
+        if isinstance(value, list) and value:
+            for problem in self._complaints.in_a_list(value, path):
+                self.refuse(path, problem)
+            return BROKEN
+        named = isinstance(value, dict) and any(isinstance(item, dict) for item in value.values())
+        if named and (mixed := self._complaints.mixed(cls, value, path)):
+            return self.refuse(path, mixed)
         read = self._table(cls, value, path, around, {})
         return read if read is BROKEN else {"": read}
 
     def _mapping(self, wanted: Any, value: Any, path: KeyPath, around: "Around") -> Any:
         if not isinstance(value, dict):
-            return self._report(path, self._complaints.no_table(None, value, path))
-        if problem := self._complaints.unnamed(wanted, value, path):
-            self._report(path, problem)
+            return self.refuse(path, self._complaints.no_table(None, value, path))
+        plain = not all(isinstance(item, dict) for item in value.values())
+        if plain and (problem := self._complaints.unnamed(wanted, value, path)):
+            self.refuse(path, problem)
             value = {name: item for name, item in value.items() if isinstance(item, dict)}
         read: dict[str, Any] = {}
         for name, item in value.items():
             place = (*path, name)
             if not self._fits(wanted, item) and (problem := self._complaints.misplaced(name, place, around, path)):
-                self._report(place, problem)
+                self.refuse(place, problem)
             elif (one := self._value(wanted, item, place, around, None)) is not BROKEN:
                 read[name] = one
         return read
@@ -225,7 +245,7 @@ class Reader:
 
     def _items(self, make: Any, wanted: Any, value: Any, path: KeyPath, around: "Around") -> Any:
         if not isinstance(value, list):
-            return self._report(path, self._complaints.no_list(wanted, value, path))
+            return self.refuse(path, self._complaints.no_list(wanted, value, path))
         read = [self._value(wanted, item, (*path, number), around, None) for number, item in enumerate(value)]
         kept = [item for item in read if item is not BROKEN]
         return kept if make in (list, Sequence) else tuple(kept)
@@ -234,7 +254,7 @@ class Reader:
         try:
             read = strict.structure(value, wanted, next(part for part in reversed(path) if isinstance(part, str)))
         except strict.Refused as refused:
-            return self._report(path, self._complaints.refused(refused, path, one))
+            return self.refuse(path, self._complaints.refused(refused, path, one))
         if one is not None and (problem := self._complaints.out_of_bounds(read, path, one)):
-            return self._report(path, problem)
+            return self.refuse(path, problem)
         return read

@@ -1,5 +1,6 @@
 """Endpoints: what answers them, on which path, and whether each step gets what it needs."""
 
+import itertools
 import re
 from collections.abc import Collection
 
@@ -7,6 +8,7 @@ from modelapp import fieldchecks
 from modelapp.app import Endpoint, Split, Step
 from modelapp.document import At
 from modelapp.examination import Examination
+from modelapp.problems import Edit
 from modelapp.routes import RESERVED_PATHS
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, tidy, toml
@@ -117,7 +119,8 @@ def _need(exam: Examination, need: str, path: KeyPath, known: Collection[str], l
     name = exam.data["endpoints"][path[1]]["steps"][step].get("name", step)
     if need in later:
         message, label = f'step "{name}" needs "{need}" before it exists', "a later step (or this one) makes it"
-        exam.add("MA042", message, path, label, f"move the step that makes {need} up", notes=notes)
+        edit = _earlier(exam, need, path[:-2], known)
+        exam.add("MA042", message, path, label, f"move the step that makes {need} up", notes=notes, edit=edit)
         return
     label = "no input field and no step is called so"
     message, near = f'step "{name}" needs "{need}", which nothing makes', closest(need, known)
@@ -129,6 +132,24 @@ def _need(exam: Examination, need: str, path: KeyPath, known: Collection[str], l
     exam.add(
         "MA042", message, path, label, f"declare it in [endpoints.{path[1]}.input]: {line}", notes=notes, edit=edit
     )
+
+
+def _earlier(exam: Examination, need: str, place: KeyPath, known: Collection[str]) -> Edit | None:
+    """The edit that moves the step which makes `need` to before the one at `place`, if it could run there."""
+    steps = exam.data["endpoints"][place[1]]["steps"]
+    here, number = place[:-1], int(place[-1])
+    later = next((at for at in range(number + 1, len(steps)) if steps[at].get("name") == need), None)
+    if later is None or not set(steps[later].get("needs", ())) <= set(known):
+        return None
+    spans = [exam.sources.written((*here, at), "value") for at in range(number, later + 1)]
+    found = [span for span in spans if span is not None]
+    if len(found) < len(spans):
+        return None
+    text = exam.sources.base.text
+    items = [text[span.start : span.end] for span in found]
+    gaps = [text[one.end : other.start] for one, other in itertools.pairwise(found)]
+    moved = "".join(part for pair in zip([items[-1], *items[:-1]], [*gaps, ""], strict=True) for part in pair)
+    return Edit(start=found[0].start, end=found[-1].end, text=moved)
 
 
 def _run(exam: Examination, step: Step, path: KeyPath) -> None:

@@ -17,7 +17,7 @@ from modelapp.app import App
 from modelapp.edge import Edge
 from modelapp.errors import AppFileError, PluginError
 from modelapp.lifecycle import Lifecycle
-from modelapp.loader import load_app
+from modelapp.loader import check_app, load_app
 from modelapp.problems import Problem
 from modelapp.routes import ProtocolRoutes, RouteTable
 from modelapp.runtime import RawOptions, Runtime, RuntimeSpec
@@ -102,6 +102,7 @@ async def join(words, count, *, sep=" "): ...
 class Poem:
     def __init__(self, options, files): ...
 def keyword(a, *, b): ...
+def ready(): ...
 """
 
 
@@ -176,6 +177,11 @@ class Dungeon:
         raw = self.text if text is None else text
         (self.root / "app.toml").write_bytes(raw.encode() if isinstance(raw, str) else raw)
         return load_app(Path("app.toml"), FakePlugins(), overrides=overrides)
+
+    def notices(self, text: str) -> Sequence[Problem]:
+        """What is worth saying of a valid text."""
+        (self.root / "app.toml").write_bytes(text.encode())
+        return check_app(Path("app.toml"), FakePlugins()).notices
 
     def problems(self, text: str | bytes, *overrides: str) -> Sequence[Problem]:
         """What is wrong with a text."""

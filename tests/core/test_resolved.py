@@ -60,15 +60,15 @@ TEXTS = st.text(st.characters(codec="utf-8"))
 LEAVES = {
     "server.port": st.integers(0, 65535),
     "server.host": st.sampled_from(["0.0.0.0", "::1"]),
-    "models.story.max_wait_ms": st.floats(0, 1e6),
+    "models.story.max_wait_ms": st.floats(0, 79),
     "models.story.onnx.threads": st.integers(1, 9),
     "models.story.buckets": st.lists(st.integers(1, 9) | st.lists(st.integers(1, 9)), max_size=3),
     "app.description": TEXTS,
     "models.poem.python": st.dictionaries(TEXTS, st.integers() | st.just({}), max_size=3),
     "endpoints.continue.input.count.default": st.integers(1, 200),
     "endpoints.continue.input.prompt.doc": TEXTS,
-    "deploy.rollout.drain_s": st.floats(0, 100),
-    "deploy.autoscale.max": st.integers(1, 9),
+    "deploy.rollout.drain_s": st.floats(30, 100),
+    "deploy.autoscale.max": st.integers(4, 9),
     "guarantees.drift": st.fixed_dictionaries({"reference": st.just("data/holdout.jsonl")}),
     "jobs.night.cron": st.just("0 6 * * *"),
 }

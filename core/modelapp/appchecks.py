@@ -1,0 +1,112 @@
+"""[app] and [server]: names and versions that must be what the surroundings have, and keys that go together."""
+
+import re
+
+from modelapp.examination import Examination
+from modelapp.spans import KeyPath
+from modelapp.versions import satisfies
+
+_APP_NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._,\s-]*\])?\s*(.*?)\s*")
+
+
+def check(exam: Examination) -> None:
+    """Both tables."""
+    info = exam.app.app
+    _name(exam, info.name)
+    if info.requires:
+        _requires(exam, info.requires)
+    if info.requirements or info.python:
+        from modelapp import surroundings  # 30 ms, spent only by apps that ask
+
+        surroundings.check(exam)
+    if info.plugins and exam.is_sound(("app", "plugins")):
+        _plugins(exam, info.plugins)
+    for number, variable in enumerate(info.env):
+        _variable(exam, variable, ("app", "env", number))
+    _server(exam)
+
+
+def _name(exam: Examination, name: str) -> None:
+    if _APP_NAME.fullmatch(name):
+        return
+    slug = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
+    slug = slug if _APP_NAME.fullmatch(slug) else "my-app"
+    label = "2 to 41 of a-z, 0-9 and -, beginning with a letter"
+    exam.replace("MA025", f'"{name}" cannot be the name of an app', ("app", "name"), label, slug)
+
+
+def _requires(exam: Examination, requires: str) -> None:
+    import importlib.metadata  # 20 ms, spent only by apps that ask
+
+    installed, path = importlib.metadata.version("modelapp"), ("app", "requires")
+    try:
+        if satisfies(installed, requires):
+            return
+    except ValueError as error:
+        message = f'"{error}" is no version requirement'
+        exam.replace("MA029", message, path, "one or more of >= > <= < == != ~= and a version", f">={installed}")
+        return
+    label = f"modelapp {installed} is installed"
+    exam.add("MA029", "the app is for another modelapp", path, label, command=f"pip install 'modelapp{requires}'")
+
+
+def _plugins(exam: Examination, plugins: tuple[str, ...]) -> None:
+    """Distributions that must be installed here, unless the app has an environment of its own elsewhere."""
+    import importlib.metadata  # as above
+
+    elsewhere = False
+    if exam.app.app.requirements:
+        from modelapp import surroundings
+
+        elsewhere = surroundings.is_elsewhere(exam)
+    for number, text in enumerate(plugins):
+        path = ("app", "plugins", number)
+        match = _REQUIREMENT.fullmatch(text)
+        try:
+            installed = importlib.metadata.version(match[1]) if match else None
+        except importlib.metadata.PackageNotFoundError:
+            installed = None
+        try:
+            fits = match is not None and (not match[2] or satisfies(installed or "0", match[2]))
+        except ValueError:
+            match = None
+        if match is None:
+            message, label = f'"{text}" is no requirement', "a distribution's name, and bounds of its version"
+            plain = re.match(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", text)
+            exam.replace("MA035", message, path, label, plain[1] if plain else "acme>=1")
+        elif installed is None and not elsewhere:
+            message = f'the plugin "{match[1]}" is not installed'
+            exam.add("MA035", message, path, "the app needs it", command=f"pip install '{text.strip()}'")
+        elif installed is not None and not fits and not elsewhere:
+            message = f'the plugin "{match[1]}" has another version'
+            exam.add("MA035", message, path, f"{installed} is installed", command=f"pip install '{text.strip()}'")
+
+
+def _variable(exam: Examination, name: str, path: KeyPath) -> None:
+    if _VARIABLE.fullmatch(name):
+        return
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name.partition("=")[0]).strip("_") or "NAME"
+    plain = plain if _VARIABLE.fullmatch(plain) else f"_{plain}"
+    if "=" in name:
+        message, label = f'"{plain}" is given a value', "a value never stands in app.toml"
+    else:
+        message, label = f'"{name}" is not the name of a variable', "letters, digits and _"
+    exam.replace("MA025", message, path, label, plain)
+
+
+def _server(exam: Examination) -> None:
+    server, path = exam.app.server, ("server",)
+    for here, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(server, here) and not getattr(server, other) and exam.is_sound((*path, other)):
+            message = f'[server] has "{here}", and no "{other}"'
+            edit = exam.sources.remove((*path, here))
+            exam.add("MA014", message, (*path, here), f"it needs {other} too", f"add {other}, or remove it", edit=edit)
+    if server.tokens_env:
+        _variable(exam, server.tokens_env, (*path, "tokens_env"))
+    if server.grpc_port and server.grpc_port == server.port:
+        related = exam.sources.related((*path, "port"), "HTTP", "value") if exam.sources.holds((*path, "port")) else ()
+        fixed = server.port + 1 if server.port < 65535 else server.port - 1
+        message = "two servers cannot listen on one port"
+        exam.replace("MA021", message, (*path, "grpc_port"), "gRPC", fixed, related=related)
