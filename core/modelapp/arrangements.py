@@ -128,7 +128,8 @@ def _name_for(item: Mapping[str, Any], number: int, taken: set[str]) -> str:
 
 def mixed(sources: Sources, value: Mapping[str, Any], path: KeyPath, known: Mapping[str, Any]) -> Problem | None:
     """One table with keys of its own and named tables below it; whichever lies over the other is told."""
-    named = [name for name, item in value.items() if isinstance(item, dict) and name not in known]
+    below = {name: item for name, item in value.items() if isinstance(item, dict) and name not in known}
+    named = [name for name, item in below.items() if item.keys() <= known.keys()]
     flat = [name for name, item in value.items() if not isinstance(item, dict) and name in known]
     if not named or not flat:
         return None

@@ -116,8 +116,18 @@ class Reader:
                     arguments[one.alias or name] = read
             elif one.default is attrs.NOTHING and not any(closest(stranger, [name]) for stranger in strangers):
                 # A misspelt key was told already; that it is missing too would be the same mistake twice.
-                self.refuse((*path, name), self._complaints.missing(cls, name, value, path))
+                self.refuse((*path, name), self._missing(cls, name, value, path, inside))
         return self._built(cls, arguments, path)
+
+    def _missing(self, cls: type, name: str, table: Mapping[str, Any], path: KeyPath, inside: "Around") -> Problem:
+        """A key that must be there, and perhaps stands below the header of a plugin's options instead."""
+        below = (key for key, item in table.items() if key not in columns(cls) and isinstance(item, dict))
+        strayed = next((key for key in below if name in table[key]), None)
+        if strayed is not None and plugin_column(cls) is not None:
+            place = (*path, strayed)
+            if problem := self._complaints.misplaced(name, (*place, name), inside, place):
+                return problem
+        return self._complaints.missing(cls, name, table, path)
 
     def _note_pending(self, one: "attrs.Attribute[Any]", path: KeyPath) -> None:
         if one.metadata.get("pending") and not any(path[: len(above)] == above for above in self.pending):

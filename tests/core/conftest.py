@@ -183,6 +183,15 @@ class Dungeon:
         (self.root / "app.toml").write_bytes(text.encode())
         return check_app(Path("app.toml"), FakePlugins()).notices
 
+    def everything(self, text: str) -> Sequence[Problem]:
+        """What `check` finds wrong with a text, under all its profiles; nothing where it is valid."""
+        (self.root / "app.toml").write_bytes(text.encode())
+        try:
+            check_app(Path("app.toml"), FakePlugins())
+        except AppFileError as error:
+            return error.problems
+        return ()
+
     def problems(self, text: str | bytes, *overrides: str) -> Sequence[Problem]:
         """What is wrong with a text."""
         with pytest.raises(AppFileError) as caught:

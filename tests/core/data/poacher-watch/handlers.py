@@ -1,0 +1,2 @@
+def nms(result):
+    """Stands for the last step."""

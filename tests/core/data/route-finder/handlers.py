@@ -1,0 +1,13 @@
+def tokenize_smiles(inputs): ...
+
+
+def rank_routes(result): ...
+
+
+def train(): ...
+
+
+class Translator:
+    """Stands for a translator."""
+
+    def __init__(self, options, files): ...
