@@ -58,6 +58,7 @@ class Loading:
                 self._reporter.tell(
                     "loaded",
                     model=outcome.name,
+                    runtime=outcome.runtime,
                     seconds=round(outcome.load_s, 3),
                     device=outcome.device,
                     notes=outcome.notes,

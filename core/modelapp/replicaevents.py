@@ -11,6 +11,7 @@ Kind = Literal[
 ]
 """After SIGHUP one of: reloaded, unchanged (no answer differs), kept (the files are broken), restart (is needed)."""
 _KINDS = get_args(Kind)
+_TEXTS = ("model", "runtime", "device", "release", "reason", "help", "place")
 
 
 @attrs.frozen(kw_only=True)
@@ -22,6 +23,7 @@ class Event:
 
     kind: Kind
     model: str = ""
+    runtime: str = ""
     seconds: float = 0.0
     device: str = ""
     notes: tuple[str, ...] = ()
@@ -39,9 +41,7 @@ def parse(line: bytes) -> Event | None:
         return None
     if not isinstance(found, dict) or found.get("event") not in _KINDS:
         return None
-    texts = {
-        name: str(found[name]) for name in ("model", "device", "release", "reason", "help", "place") if found.get(name)
-    }
+    texts = {name: str(found[name]) for name in _TEXTS if found.get(name)}
     seconds, notes = found.get("seconds"), found.get("notes")
     return Event(
         kind=found["event"],

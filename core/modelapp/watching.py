@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 _QUIET_MS = 50
@@ -25,7 +25,7 @@ def changes(root: Path, stop: threading.Event) -> Iterator[frozenset[str]]:
         watched = watch(
             home, *sorted(outside), watch_filter=None, step=_QUIET_MS, stop_event=stop, raise_interrupt=False
         )
-        with closing(watched) as bunches:
+        with closing(watched) as bunches, _told_as_oserror():
             for bunch in bunches:
                 paths = {Path(path) for _, path in bunch}
                 before, links = links, _links(home)
@@ -35,6 +35,14 @@ def changes(root: Path, stop: threading.Event) -> Iterator[frozenset[str]]:
                 # A file that was replaced is watched no more; and links may lead elsewhere now.
                 if links != before or not outside.isdisjoint(paths):
                     break
+
+
+@contextmanager
+def _told_as_oserror() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what the library has for limits of the system
+        raise OSError(str(error)) from None
 
 
 def is_wanted(path: Path) -> bool:

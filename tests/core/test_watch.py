@@ -189,7 +189,9 @@ def test_models_and_endpoints_come_and_go(watched: Watched) -> None:
     more = '[models.more]\nsource = "up.py:Up"\nruntime = "python"\n[endpoints.more]\nmodel = "more"\n[models.up]'
     watched.edit("app.toml", old, more)
     watched.edit("app.toml", "[[tests]]", '[[tests]]\nendpoint = "shout"')
-    assert "loaded: more; weights kept: up" in watched.expect(r"tests: 1 passed")
+    said = watched.expect(r"tests: 1 passed")
+    assert "loaded: more; weights kept: up" in said
+    assert "model more   python cpu" in said
     assert watched.ask("/more")[0] == 200
     watched.edit("app.toml", more, old)
     assert "removed: more" in watched.expect(r"tests: 1 passed")
@@ -221,6 +223,15 @@ def test_a_broken_edit_keeps_the_old_app_and_says_so(
     watched.edit("handlers.py", '"!"', '"?"')
     watched.expect(r"tests: 1 failed")
     assert watched.ask()[1] == {**before[1], "text": "A?"}
+
+
+def test_a_test_that_checks_nothing_is_said(watched: Watched) -> None:
+    """It costs the replica nothing, so the command must tell."""
+    empty = '[[tests]]\nname = "two"\ninput = { text = "b" }\n[[tests]]'
+    watched.edit("app.toml", "[[tests]]", empty)
+    assert "the running app stays" in watched.expect(r'test "two" checks nothing')
+    watched.edit("app.toml", empty, "[[tests]]")
+    watched.expect("the files are again what is served")
 
 
 def test_another_address_starts_the_command_again_and_says_so(watched: Watched) -> None:

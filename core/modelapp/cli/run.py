@@ -38,7 +38,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         try:
             for event in foreground.events():
                 screen.show(event)
-                if watch is not None and (anew := watch.heed(event)) is not None:
+                if watch is None:
+                    screen.show_reload(event)
+                elif (anew := watch.heed(event)) is not None:
                     screen.adopt(anew)
         finally:
             running.clear(app.root)

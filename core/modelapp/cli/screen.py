@@ -43,6 +43,17 @@ class Screen:
         elif event.kind == "stopped":
             self._console.note("stopped")
 
+    def show_reload(self, event: Event) -> None:
+        """Show what came of a SIGHUP that somebody sent the replica, where nobody watches the files."""
+        if event.kind == "reloaded":
+            self._console.note(f"reloaded: release {event.release}; {'; '.join(event.notes)}")
+        elif event.kind == "unchanged":
+            self._console.note("reloaded: nothing has changed that an answer could tell")
+        elif event.kind == "restart":
+            self._console.note(f"not reloaded: start the command again for {event.reason}")
+        elif event.kind == "kept":
+            self._console.error(f"not reloaded, the running app stays\n{event.reason}")
+
     def adopt(self, opened: Opened) -> None:
         """The app has been read anew."""
         self._app, self._loosened = opened.app, opened.reading.loosened
@@ -63,7 +74,7 @@ class Screen:
 
     def _runtime(self, event: Event) -> str:
         model = self._app.models.get(event.model)
-        return model.runtime if model else "?"
+        return event.runtime or (model.runtime if model else "?")
 
     def _device(self, event: Event) -> str:
         model = self._app.models.get(event.model)

@@ -53,9 +53,7 @@ class Watch:
             self._console.note("watching the folder of app.toml")
             self._prove(self._opened.app.tests)
         elif event.kind == "kept":
-            self._broken = True
-            self._say("the running app stays", event)
-            self._console.error(event.reason)
+            self._stay(event, event.reason)
         elif event.kind == "restart":
             self._begin_again(event)
         elif event.kind in ("reloaded", "unchanged"):
@@ -83,14 +81,23 @@ class Watch:
         took = f"   {event.seconds:.2f} s" if event.seconds else ""
         self._console.note(f"{time.strftime('%H:%M:%S')} {files} changed: {what}{took}")
 
+    def _stay(self, event: Event, reason: str, names: Iterable[str] | None = None) -> None:
+        """Say why the files are not what is served."""
+        self._broken = True
+        self._say("the running app stays", event, names)
+        self._console.error(reason)
+
     def _take_over(self, event: Event) -> Opened | None:
         names, mended = self._taken(), self._broken
-        self._broken = False
         before = self._opened.app.tests
         try:
             self._opened = open_app(self._options, self._console)
-        except ModelAppError as error:  # changed again since the replica read it, which will tell
-            self._console.detail(str(error))
+        except ModelAppError as error:  # a test that checks nothing, say, which a replica does not mind
+            self._stay(event, str(error), names)
+            return None
+        self._broken = False
+        if lacks := self._lacks():
+            self._begin_again(attrs.evolve(event, reason=lacks), names)
             return None
         tests = self._opened.app.tests
         if event.kind == "reloaded":
@@ -121,9 +128,9 @@ class Watch:
                 self._console.error(f"error: {error}")
         self._console.note(f"tests: {summary(outcomes)}")
 
-    def _begin_again(self, event: Event) -> None:
+    def _begin_again(self, event: Event, names: Iterable[str] | None = None) -> None:
         """What only a new process can obey: make sure that it can start, then let this one end."""
-        self._say(f"a new process is needed: {event.reason}", event)
+        self._say(f"a new process is needed: {event.reason}", event, names)
         try:
             opened = open_app(self._options, self._console)
             self._build_environment()
@@ -131,10 +138,22 @@ class Watch:
             if (before.host, before.port) != (now.host, now.port):
                 listener.listen(now.host, now.port).close()
         except ModelAppError as error:
+            self._broken = True
             self._console.error(f"error: {error}\nthe running app stays")
             return
         self.restart = True
         self._foreground.stop()
+
+    def _lacks(self) -> str:
+        """Why this is not the environment of the app any more; "" where it is."""
+        file = self._opened.app.app.requirements
+        if not file:
+            return ""
+        from modelapp import environments
+        from modelapp.cli.environment import requested
+
+        request = requested(self._options)
+        return "" if request is None or environments.is_inside(request) else f"{file} asks for another environment"
 
     def _build_environment(self) -> None:
         from modelapp.cli.environment import requested
