@@ -39,7 +39,8 @@ def modelapp_schedulers() -> Iterable[SchedulerSpec]:  # type: ignore[empty-body
 
 @hookspec
 def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:  # type: ignore[empty-body]
-    """The protocols this plugin speaks for `service`. Called in each replica before it listens.
+    """The protocols this plugin speaks for `service`. Called in each replica before it listens, and again with another
+    `service` for each change of the app's files that is taken over while it serves.
 
     .. versionadded:: 0.1
     """
@@ -47,7 +48,8 @@ def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:  # type: i
 
 @hookspec
 def modelapp_ready(service: Service) -> None:
-    """`service` has become ready: every required model answered its warm-up. Called once a replica.
+    """`service` has become ready: every required model answered its warm-up. Called once a replica; changes that are
+    taken over later come to `modelapp_protocols` alone.
 
     .. versionadded:: 0.1
     """
