@@ -30,9 +30,9 @@ def check(exam: Examination, known: "Mapping[str, Measured]") -> None:
 
 
 def _models(exam: Examination, endpoint: Endpoint) -> list[Model]:
-    """The models that one request may pass."""
+    """The models that one request may pass, as often as it does."""
     names = [endpoint.model, *(step.run for step in endpoint.steps), *(endpoint.split.arms if endpoint.split else ())]
-    return [exam.app.models[name] for name in dict.fromkeys(names) if name in exam.app.models]
+    return [exam.app.models[name] for name in names if name in exam.app.models]
 
 
 def _stated(latency: Latency) -> Iterator[tuple[str, float]]:

@@ -53,8 +53,7 @@ def _possible(exam: Examination) -> None:
     if (cache_dir() / SIGNATURES).is_dir():
         from modelapp import modelchecks, signaturecache
 
-        found = {name: signaturecache.read(exam.root, model) for name, model in exam.app.models.items()}
-        known = {name: one for name, one in found.items() if one is not None}
+        known = signaturecache.known(exam.root, exam.app.models.values())
         modelchecks.check(exam, known)
     if known or "guarantees" in exam.data:
         from modelapp import feasibility

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,22 @@ def write(root: Path, model: Model, measured: Measured) -> None:
 
 def read(root: Path, model: Model) -> Measured | None:
     """What was kept about a model with these very files; None where it never ran here."""
-    path = _path(root, model, Digests(most_bytes=_QUICKLY_READ_BYTES))
-    return _read(path) if path else None
+    return known(root, [model]).get(model.name)
+
+
+def known(root: Path, models: Iterable[Model]) -> dict[str, Measured]:
+    """Model name -> what was kept about it, of those that ran here."""
+    digests = Digests(most_bytes=_QUICKLY_READ_BYTES)
+    found = {}
+    for model in models:
+        # Of a file that is not there `sources` would look for near names, which takes its time.
+        here = "://" not in model.source and not model.source.startswith(sources.PACKAGE)
+        if here and not (root / model.source.partition(":")[0]).exists():
+            continue
+        path = _path(root, model, digests)
+        if path and (one := _read(path)) is not None:
+            found[model.name] = one
+    return found
 
 
 def _read(path: Path) -> Measured | None:

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -29,6 +30,12 @@ class Twin(NamedTuple):
 
 def closest(word: str, words: Collection[str]) -> str | None:
     """The word that `word` is a misspelling of, or None."""
+    return _closest(word, tuple(words))
+
+
+@lru_cache(maxsize=1024)
+def _closest(word: str, words: tuple[str, ...]) -> str | None:
+    """As `closest`; a mistake that a file makes a thousand times costs once."""
     lowered = {known.lower(): known for known in words}
     near = get_close_matches(word.lower().replace("-", "_"), lowered, n=1) or get_close_matches(
         word.lower(), lowered, n=1

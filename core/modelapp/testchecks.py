@@ -25,12 +25,13 @@ _CHECKS = (*_MATCHERS, "expect_error", "expect_file", "metric_min", "metric_max"
 def check(exam: Examination) -> None:
     """All tests, one by one and against each other."""
     seen: dict[str, KeyPath] = {}
+    taken = {test.name for test in exam.app.tests}
     raw = exam.data.get("tests", [])
     # Broken tests are missing from the app, so the rest are found again by the line of their header.
     lines = {exam.sources.base.line(("tests", number)): number for number in range(len(raw))}
     for test in exam.app.tests:
         path = ("tests", lines[test.line])
-        _name(exam, test, path, seen)
+        _name(exam, test, path, seen, taken)
         if exam.is_sound(path):
             _content(exam, test, raw[path[1]], path)
         endpoint = _endpoint(exam, test, path)
@@ -38,9 +39,8 @@ def check(exam: Examination) -> None:
             _fields(exam, test, endpoint, path)
 
 
-def _name(exam: Examination, test: AppTest, path: KeyPath, seen: dict[str, KeyPath]) -> None:
+def _name(exam: Examination, test: AppTest, path: KeyPath, seen: dict[str, KeyPath], taken: Collection[str]) -> None:
     if test.name in seen:
-        taken = {one.name for one in exam.app.tests}
         fresh = next(f"{test.name}-{count}" for count in range(2, 9999) if f"{test.name}-{count}" not in taken)
         related = exam.sources.related(seen[test.name], "the first", "value")
         message = f'two tests are called "{test.name}"'
