@@ -20,6 +20,8 @@ LEAK = (
     "CONDA_PREFIX",
 )
 """Variables that would lead a Python of one environment into another."""
+OUTSIDE = "MODELAPP_OUTSIDE"
+"""Names the Python that a process in an environment was started by; it may have an installer."""
 
 
 def made(folder: Path | None = None) -> dict[str, Any] | None:

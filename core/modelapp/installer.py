@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 
 from modelapp import pipsettings
-from modelapp.enclosure import LEAK, interpreter
+from modelapp.enclosure import LEAK, OUTSIDE, interpreter
 from modelapp.errors import SurroundingsError
 from modelapp.requirements import redacted
 from modelapp.versions import is_python
@@ -118,20 +118,29 @@ def choose(run: Run) -> Installer:
             return Uv(run, words, run([*words, "--version"]).partition("(")[0].strip())
         except (StepFailedError, OSError):  # a shim without a program behind it
             continue
-    if find_spec("pip") is None:
-        raise SurroundingsError(
-            "the app's environment cannot be built: there is neither uv nor pip here",
-            help="pip install uv, or put uv on the PATH",
-        )
-    words = (sys.executable, "-P", "-m", "pip")
-    return Pip(run, words, " ".join(run([*words, "--version"]).split()[:2]))
+    for words in _modules("pip"):
+        try:
+            return Pip(run, words, " ".join(run([*words, "--version"]).split()[:2]))
+        except (StepFailedError, OSError):
+            continue
+    raise SurroundingsError(
+        "the app's environment cannot be built: there is neither uv nor pip here",
+        help="pip install uv, or put uv on the PATH",
+    )
 
 
 def _uvs() -> Iterator[tuple[str, ...]]:
     if found := shutil.which("uv"):
         yield (found,)
-    if find_spec("uv") is not None:
-        yield (sys.executable, "-P", "-m", "uv")
+    yield from _modules("uv")
+
+
+def _modules(name: str) -> Iterator[tuple[str, ...]]:
+    """A module as a program, of this Python, and of the one outside where this is an app's environment."""
+    if find_spec(name) is not None:
+        yield (sys.executable, "-P", "-m", name)
+    if outside := os.environ.get(OUTSIDE):
+        yield (outside, "-P", "-m", name)
 
 
 def find_python(wanted: str, run: Run) -> str:

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from modelapp import installer
+from modelapp.enclosure import OUTSIDE
 from modelapp.errors import SurroundingsError
 from modelapp.installer import Pip, StepFailedError, Uv
 
@@ -98,6 +99,18 @@ def test_with_neither_uv_nor_pip_it_is_told(bin_folder, tmp_path, monkeypatch):
     with pytest.raises(SurroundingsError, match="neither uv nor pip") as raised:
         installer.choose(installer.runner(tmp_path / "log"))
     assert "uv" in raised.value.help
+
+
+@pytest.mark.parametrize("kind", [Uv, Pip])
+def test_in_an_environment_the_installer_of_the_python_outside_is_used(bin_folder, tmp_path, monkeypatch, kind):
+    """An app whose requirements change while it runs is in one that has none."""
+    has = kind.__name__.lower()
+    outside = bin_folder("outside", f'[ "$3" = {has} ] && echo "{has} 9.9.9"')
+    monkeypatch.setattr(installer, "find_spec", lambda name: None)
+    monkeypatch.setenv(OUTSIDE, outside)
+    tool = installer.choose(installer.runner(tmp_path / "log"))
+    assert isinstance(tool, kind)
+    assert (tool.words, tool.name) == ((outside, "-P", "-m", has), f"{has} 9.9.9")
 
 
 def test_a_python_is_looked_for_on_the_path(bin_folder, tmp_path):

@@ -56,8 +56,9 @@ PATIENCE_S = 15
 class Watched:
     """The app under `run --watch`. `weights` tells one loading of the model from another."""
 
-    def __init__(self, root: Path, command: Any) -> None:
+    def __init__(self, root: Path, command: Any, patience_s: float = PATIENCE_S) -> None:
         self.root = root
+        self.patience_s = patience_s
         self.command = command
         self.seen = 0
         self.expect(r"tests: 1 passed")
@@ -65,7 +66,7 @@ class Watched:
 
     def expect(self, pattern: str) -> str:
         """Wait until the notes after those seen already match; gives what they say."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + self.patience_s
         while time.monotonic() < until:
             new = self.command.stderr[self.seen :]
             if found := re.search(pattern, new):
@@ -240,6 +241,38 @@ def test_another_address_starts_the_command_again_and_says_so(watched: Watched) 
     watched.expect(r'a new process is needed: \[server\] host "127.0.0.1" -> "127.0.0.2"')
     watched.expect(r"tests: 1 passed")
     assert "serving http://127.0.0.2:" in watched.command.stdout
+
+
+def test_more_threads_than_libraries_have_taken_are_said(watched: Watched) -> None:
+    """The model is loaded again, but some libraries read once how many they may have."""
+    watched.edit("app.toml", 'runtime = "python"', 'runtime = "python"\nthreads = 77')
+    said = watched.expect(r"tests: 1 passed")
+    assert "loaded: up" in said
+    assert "note: OMP_NUM_THREADS is 77 after a restart, and" in said
+
+
+@pytest.mark.slow
+def test_other_requirements_start_the_command_in_another_environment(
+    write_app: Callable[..., Path], background: Callable[..., Any]
+) -> None:
+    """It is built before the running app ends; one that cannot be built keeps it."""
+    code = {"handlers.py": "import six\n" + HANDLERS.replace('"!"', "six.__version__"), "up.py": MODEL}
+    root = write_app(
+        TOML.replace("[models.up]", 'requirements = "r.lock"\n[models.up]').replace("A!", "A1.16.0"),
+        {**code, "r.lock": "six==1.16.0\n"},
+    )
+    watched = Watched(root, background("--set", "server.port=0", "run", "--watch", cwd=root), patience_s=300)
+    watched.edit("r.lock", "six", "# why\nsix")
+    watched.edit("app.toml", "A1.16.0", "A1.17.0")
+    assert "new process" not in watched.expect(r"tests: 1 failed")
+    watched.edit("r.lock", "1.16.0", "1.17.0")
+    watched.expect(r"r\.lock asks for another environment")
+    watched.expect(r"tests: 1 passed")
+    watched.edit("r.lock", "1.17.0", "999.0")
+    watched.expect(r"could not be installed")
+    watched.expect(r"the running app stays")
+    watched.edit("r.lock", "999.0", "1.17.0")
+    watched.expect(r"the files are again what is served")
 
 
 def test_an_address_that_cannot_be_had_keeps_the_old_one(watched: Watched) -> None:

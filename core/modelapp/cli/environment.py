@@ -47,13 +47,14 @@ def enter(options: argparse.Namespace, console: Console, argv: Sequence[str], *,
 
 
 def _go_on(environment: "Environment", argv: Sequence[str], held: int | None, *, replace: bool) -> int:
-    from modelapp.enclosure import variables
+    from modelapp.enclosure import OUTSIDE, variables
     from modelapp.environments import VARIABLE
     from modelapp.errors import SurroundingsError
 
     # -P: a file of the current folder must not stand in for a library's module of the same name.
     words = [str(environment.python), "-P", "-m", "modelapp", *argv]
     environ = variables(os.environ, environment.folder) | {VARIABLE: environment.name}
+    environ.setdefault(OUTSIDE, sys.executable)
     try:
         if not replace:
             import subprocess

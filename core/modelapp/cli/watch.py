@@ -3,7 +3,7 @@
 import argparse
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from modelapp.cli.outcomes import Reporter
 from modelapp.client import Client
 from modelapp.errors import ModelAppError
 from modelapp.foreground import Foreground
+from modelapp.launch import TOKEN_VARIABLE, prepare
 from modelapp.naming import named
 from modelapp.replicaevents import Event
 from modelapp.testrun import run_tests
@@ -32,6 +33,7 @@ class Watch:
         self._foreground = foreground
         self._options = options
         self._console = console
+        self._variables = variables(opened)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._changed: set[str] = set()
@@ -102,6 +104,7 @@ class Watch:
         tests = self._opened.app.tests
         if event.kind == "reloaded":
             self._say("; ".join(event.notes) or "routes swapped, models kept", event, names)
+            self._tell_variables()
         else:
             tests = tuple(test for test in tests if has_changed(test, before, names))
             if tests:
@@ -110,6 +113,12 @@ class Watch:
                 self._say("the files are again what is served", event, names)
         self._prove(tests)
         return self._opened
+
+    def _tell_variables(self) -> None:
+        """What native libraries have read for good, such as their threads, and would read otherwise now."""
+        for name, value in variables(self._opened).items():
+            if (before := self._variables.get(name, "")) != value:
+                self._console.note(f"note: {name} is {value or 'unset'} after a restart, and {before or 'unset'} now")
 
     def _prove(self, tests: Sequence[AppTest]) -> None:
         """Run tests against the app as it serves; those that fail are shown, and change nothing."""
@@ -166,6 +175,12 @@ class Watch:
         environment = environments.of(request)
         if not environment.is_built:
             environmentbuild.build(environment, self._console.note)
+
+
+def variables(opened: Opened) -> Mapping[str, str]:
+    """What a replica of the app would be started with in its environment, but for the token."""
+    launch = prepare(opened.app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
+    return {name: value for name, value in launch.environment.items() if name != TOKEN_VARIABLE}
 
 
 def belongs(name: str, app: App) -> bool:
