@@ -60,6 +60,8 @@ class Foreground:
         self._socket.set_inheritable(True)
         self.url = listener.url(self._socket)
         self.token = launch.token
+        self.drain_s = server.drain_s
+        """How long the replica drains, which a change that it took over may alter."""
         self.cut_short = False
         """Whether a second stop ended the replica before it had drained."""
         self._launch = launch
@@ -161,7 +163,7 @@ class Foreground:
     def _heed_stop(self, process: ReplicaProcess) -> None:
         asked = self._read_wakes()
         if asked and not self._stops:
-            self._kill_at_s = time.monotonic() + self._launch.app.server.drain_s + _STOP_MARGIN_S
+            self._kill_at_s = time.monotonic() + self.drain_s + _STOP_MARGIN_S
             process.signal(self._stop_signal)
         self._stops += asked
         if self._stops > 1:

@@ -17,7 +17,10 @@ _TUNED = ("max_batch_size", "max_wait_ms", "max_queue", "concurrency", "rerun")
 """Keys of a model that its batcher alone obeys."""
 _AROUND = ("preprocess", "postprocess", "required", "preload", "warmup_calls", "idle_unload_s", "memory_mb")
 """Keys of a model that are obeyed outside of it. Every other key decides how it is loaded."""
-_RESTART = {"app": ("plugins", "env", "requirements", "python"), "server": ("host", "port", "grpc_port", "tls_cert")}
+_RESTART = {
+    "app": ("plugins", "env", "requirements", "python"),
+    "server": ("host", "port", "grpc_port", "tls_cert", "tls_key"),
+}
 """Keys that only a new process can obey, by table."""
 
 

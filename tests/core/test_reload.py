@@ -4,6 +4,8 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelapp.app import App, AppInfo, Endpoint, Model, Server
 from modelapp.release import Footprint
@@ -111,6 +113,59 @@ def test_models_that_come_and_go_are_named():
 def test_what_only_a_new_process_can_obey_is_said(app, says):
     """The address, the plugins and the environment."""
     assert planned(app).restart == says
+
+
+SWAPPED = {
+    AppInfo: {"name", "description", "schema_version", "requires", "seed", "state"},
+    Server: {"max_body_mb", "tokens_env", "rate_per_s", "max_concurrent", "drain_s"},
+}
+"""Keys outside of models that no new process is needed for; what obeys them is made anew with the routes."""
+
+
+@pytest.mark.parametrize(("table", "name"), [(AppInfo, "app"), (Server, "server")])
+def test_every_key_of_the_process_has_its_cost(table, name):
+    """A new key is to be thought of: it needs a new process, or it stands above."""
+    restarts = set()
+    for one in attrs.fields(table):
+        found = planned(attrs.evolve(APP, **{name: attrs.evolve(getattr(APP, name), **{one.name: "other"})}))
+        if found.restart:
+            restarts.add(one.name)
+    assert restarts == {one.name for one in attrs.fields(table)} - SWAPPED[table]
+
+
+def test_every_table_has_its_cost():
+    """Models and the tables above cost what their keys do, tests cost a run of them, all else is routes."""
+    tables = {one.name for one in attrs.fields(App) if not one.metadata.get("from_position")}
+    assert tables == {"app", "models", "endpoints", "tests", "server", "guarantees", "jobs", "deploy", "profiles"}
+
+
+keys = st.sampled_from(
+    [
+        ("timeout_s", "endpoint", "keep"),
+        ("max_batch_size", "model", "tune"),
+        ("threads", "model", "load"),
+        ("max_queue", "model", "tune"),
+        ("warmup_calls", "model", "keep"),
+    ]
+)
+
+
+@settings(max_examples=25)  # a release's name looks at every distribution
+@given(st.lists(st.tuples(keys, st.integers(2, 4))))
+def test_changes_together_cost_what_the_dearest_does(changes):
+    """And nothing where they come to nothing; the way back costs as much."""
+    graph, tell = GRAPH, APP.endpoints["tell"]
+    for (key, what, _), value in changes:
+        if what == "model":
+            graph = attrs.evolve(graph, **{key: value})
+        else:
+            tell = attrs.evolve(tell, **{key: value})
+    app = attrs.evolve(APP, models={**APP.models, "graph": graph}, endpoints={"tell": tell})
+    costs = {cost for (_, _, cost), _ in changes}
+    dearest = next((cost for cost in ("load", "tune") if cost in costs), "keep")
+    there, back = planned(app), plan(footprint(app), footprint(), lambda file: ())
+    assert there.models == back.models == {"up": "keep", "graph": dearest}
+    assert there.same_release == back.same_release == (not changes)
 
 
 def test_the_rest_swaps_routes_and_keeps_every_model():

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,25 @@ def test_more_threads_than_libraries_have_taken_are_said(watched: Watched) -> No
     said = watched.expect(r"tests: 1 passed")
     assert "loaded: up" in said
     assert "note: OMP_NUM_THREADS is 77 after a restart, and" in said
+
+
+@pytest.mark.slow
+def test_a_longer_time_to_drain_is_the_commands_too(
+    write_app: Callable[..., Path], background: Callable[..., Any]
+) -> None:
+    """A replica that drains for as long as it now may is not killed for it."""
+    held = 'import time\ndef mark(loud):\n    time.sleep(7 if loud["text"] == "HELD" else 0)\n    return loud\n'
+    toml = TOML.replace("A!", "A") + "[server]\ndrain_s = 0.1\n"
+    root = write_app(toml, {"handlers.py": held, "up.py": MODEL})
+    watched = Watched(root, background("--set", "server.port=0", "run", "--watch", cwd=root))
+    watched.edit("app.toml", "drain_s = 0.1", "drain_s = 20")
+    watched.expect(r"tests: 1 passed")
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(watched.ask, text="held")
+        time.sleep(0.5)  # it is under way
+        watched.command.process.terminate()
+        assert asked.result()[0] == 200
+    assert watched.command.process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.slow

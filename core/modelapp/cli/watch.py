@@ -104,6 +104,7 @@ class Watch:
         tests = self._opened.app.tests
         if event.kind == "reloaded":
             self._say("; ".join(event.notes) or "routes swapped, models kept", event, names)
+            self._foreground.drain_s = self._opened.app.server.drain_s
             self._tell_variables()
         else:
             tests = tuple(test for test in tests if has_changed(test, before, names))
