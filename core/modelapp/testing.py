@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -224,6 +224,23 @@ class AppProject:
 
     def _start(self, arguments: tuple[str, ...], env: Mapping[str, str] | None) -> _Process:
         return _Process([sys.executable, "-m", "modelapp", *arguments], self.folder, {**self.env, **(env or {})})
+
+
+def proof(file: str | Path, *, timeout_s: float = 3600) -> Callable[[], None]:
+    """The test of an app for a test runner, `test_app = proof(__file__)` in a folder beside its app.toml.
+
+    It runs `modelapp test` and raises AssertionError with all output where that does not end with status 0.
+    """
+    project = AppProject(Path(file).resolve().parent.parent)
+
+    def test_app() -> None:
+        """`modelapp test` passes."""
+        __tracebackhide__ = True  # to pytest the output says all
+        outcome = project.run("test", timeout_s=timeout_s)
+        if outcome.exit_code != 0:
+            raise AssertionError(f"the app in {project.folder} does not pass its tests\n{outcome}")
+
+    return test_app
 
 
 def free_port() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelapp.testing import AppProject, DidNotHappenError, FakeClock, free_port
+from modelapp.testing import AppProject, DidNotHappenError, FakeClock, free_port, proof
 
 APP = """
 [app]
@@ -165,6 +165,20 @@ def test_a_killed_app_is_seen(tmp_path):
     with AppProject(tmp_path).write(app()).serve() as served:
         os.kill(served.pid, signal.SIGKILL)
         assert served.stop().exit_code == -signal.SIGKILL
+
+
+def test_an_app_is_proven_by_its_own_tests(tmp_path):
+    """`proof` names the app by a file one folder below it; a failure carries what the command printed."""
+    tested = app("scale = 2.0") + '[[tests]]\nname = "twice"\ninput = { x = [1, 2] }\nexpect = { x = [2, 4] }\n'
+    AppProject(tmp_path).write(tested)
+    prove = proof(tmp_path / "conformance" / "test_app.py")
+    assert prove() is None
+    AppProject(tmp_path).write(tested.replace("[2, 4]", "[2, 5]"))
+    with pytest.raises(AssertionError, match=r"does not pass its tests\n[\s\S]*exit 1\n[\s\S]*FAIL  twice"):
+        prove()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AssertionError, match=r"exit 3\n"):
+        proof(tmp_path / "empty" / "conformance" / "test_app.py")()
 
 
 def test_free_ports_are_free():

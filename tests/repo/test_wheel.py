@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelapp import testing
+from modelapp.cli.parser import TEMPLATES
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +94,14 @@ def test_an_app_outside_the_repo_gets_its_answer(python, tmp_path, monkeypatch):
         answer = app.post("/double", {"x": [1.5, -4]})
         assert (answer.status, answer.json()) == (200, {"x": [3.0, -8.0]}), app.output
         assert app.stop().exit_code == 0
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_app_of_the_installed_command_passes_its_tests(template, python, tmp_path, monkeypatch):
+    """The templates are in the wheel, whole, and what an installer compiled of them is not in the app."""
+    monkeypatch.setattr(sys, "executable", str(python))
+    made = testing.AppProject(tmp_path).run("init", "shop", "--template", template)
+    assert made.exit_code == 0, made
+    assert list((tmp_path / "shop").rglob("*.pyc")) == []
+    tested = testing.AppProject(tmp_path / "shop").run("test")
+    assert tested.exit_code == 0, tested

@@ -15,6 +15,10 @@ EPILOG = """exit status:
 
 FILE = "app.toml"
 PROFILE_VARIABLE = "MODELAPP_PROFILE"
+TEMPLATES = ("tensor", "image", "text", "pipeline", "batch")
+"""The words of `init --template`, the default first; the templates themselves are scaffold's."""
+SHELLS = ("bash", "zsh", "fish")
+NAMES = ("endpoints", "inputs", "jobs", "keys", "models", "profiles", "tags", "tests")
 Verb = Callable[[argparse.Namespace, Console], int]
 
 
@@ -59,6 +63,7 @@ def build() -> argparse.ArgumentParser:
     _add_common(parser, top=True)
     verbs = parser.add_subparsers(dest="command", metavar="VERB", required=True, parser_class=_Parser)
     for name, does, add in (
+        ("init", "write a new app, which works as it is", _add_init),
         ("check", "say what is wrong with app.toml, without loading a model", _add_check),
         ("run", "serve the app in the foreground", _add_run),
         ("predict", "call an endpoint once", _add_predict),
@@ -67,10 +72,15 @@ def build() -> argparse.ArgumentParser:
         ("schema", "print the JSON Schema of app.toml, for editors", _add_schema),
         ("upgrade", "show what would raise app.toml to the newest format", _add_upgrade),
         ("plugins", "list the installed plugins and what is missing to use them", _add_nothing),
+        ("completion", "print the script by which a shell completes command lines", _add_completion),
     ):
         verb = verbs.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".", allow_abbrev=False)
         add(verb)
         _add_common(verb, top=False)
+    hidden = verbs.add_parser("complete", allow_abbrev=False)  # without help it is not listed: scripts call it
+    hidden.add_argument("kind", choices=NAMES)
+    hidden.add_argument("words", nargs="*", metavar="WORD", help="the command line that is being completed")
+    _add_common(hidden, top=False)
     return parser
 
 
@@ -127,6 +137,24 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_nothing(_: argparse.ArgumentParser) -> None:
     """For verbs without options of their own."""
+
+
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="an empty folder, or one that is made; default: the current one. It gives the app its name",
+    )
+    parser.add_argument(
+        "--template", choices=TEMPLATES, default=TEMPLATES[0], help=f"what the app is about; default: {TEMPLATES[0]}"
+    )
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS)
 
 
 def _add_locked(parser: argparse.ArgumentParser) -> None:
