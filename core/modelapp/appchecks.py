@@ -64,24 +64,26 @@ def _plugins(exam: Examination, plugins: tuple[str, ...]) -> None:
     for number, text in enumerate(plugins):
         path = ("app", "plugins", number)
         match = _REQUIREMENT.fullmatch(text)
+        name, bounds = (match[1], match[2]) if match else ("", "")
         try:
-            installed = importlib.metadata.version(match[1]) if match else None
+            installed = importlib.metadata.version(name) if name else ""
         except importlib.metadata.PackageNotFoundError:
-            installed = None
+            installed = ""
         try:
-            fits = match is not None and (not match[2] or satisfies(installed or "0", match[2]))
+            fits = bool(name) and (not bounds or satisfies(installed or "0", bounds))
         except ValueError:
-            match = None
-        if match is None:
+            name, fits = "", False
+        if not name:
             message, label = f'"{text}" is no requirement', "a distribution's name, and bounds of its version"
             plain = re.match(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", text)
             exam.replace("MA035", message, path, label, plain[1] if plain else "acme>=1")
-        elif installed is None and not elsewhere:
-            message = f'the plugin "{match[1]}" is not installed'
-            exam.add("MA035", message, path, "the app needs it", command=f"pip install '{text.strip()}'")
-        elif installed is not None and not fits and not elsewhere:
-            message = f'the plugin "{match[1]}" has another version'
-            exam.add("MA035", message, path, f"{installed} is installed", command=f"pip install '{text.strip()}'")
+        elif elsewhere or (installed and fits):
+            continue
+        else:
+            said = "has another version" if installed else "is not installed"
+            label = f"{installed} is installed" if installed else "the app needs it"
+            command = f"pip install '{text.strip()}'"
+            exam.add("MA035", f'the plugin "{name}" {said}', path, label, command=command)
 
 
 def _variable(exam: Examination, name: str, path: KeyPath) -> None:

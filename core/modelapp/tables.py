@@ -218,7 +218,7 @@ class Reader:
                 self.refuse(path, problem)
             return BROKEN
         named = isinstance(value, dict) and any(isinstance(item, dict) for item in value.values())
-        if named and (mixed := self._complaints.mixed(cls, value, path)):
+        if named and isinstance(value, dict) and (mixed := self._complaints.mixed(cls, value, path)):
             return self.refuse(path, mixed)
         read = self._table(cls, value, path, around, {})
         return read if read is BROKEN else {"": read}
@@ -226,7 +226,7 @@ class Reader:
     def _mapping(self, wanted: Any, value: Any, path: KeyPath, around: "Around") -> Any:
         if not isinstance(value, dict):
             return self.refuse(path, self._complaints.no_table(None, value, path))
-        plain = not all(isinstance(item, dict) for item in value.values())
+        plain = len(path) == 1 and not all(isinstance(item, dict) for item in value.values())
         if plain and (problem := self._complaints.unnamed(wanted, value, path)):
             self.refuse(path, problem)
             value = {name: item for name, item in value.items() if isinstance(item, dict)}
@@ -265,6 +265,12 @@ class Reader:
             read = strict.structure(value, wanted, next(part for part in reversed(path) if isinstance(part, str)))
         except strict.Refused as refused:
             return self.refuse(path, self._complaints.refused(refused, path, one))
-        if one is not None and (problem := self._complaints.out_of_bounds(read, path, one)):
+        beyond = one is not None and _is_beyond(read, one.metadata)
+        if beyond and one and (problem := self._complaints.out_of_bounds(read, path, one)):
             return self.refuse(path, problem)
         return read
+
+
+def _is_beyond(value: Any, bounds: Mapping[str, Any]) -> bool:
+    low, high = bounds.get("min"), bounds.get("max")
+    return (low is not None and value < low) or (high is not None and value > high)

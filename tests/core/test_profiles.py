@@ -210,3 +210,44 @@ def test_a_loosened_guarantee_is_named_with_its_profile(tale: Tale) -> None:
     assert tale.read("prod").loosened == ()
     (one,) = tale.read("", "guarantees.latency.p95_ms=300").loosened
     assert one.by == "--set"
+
+
+def test_options_that_nothing_chooses_are_a_warning(tale: Tale) -> None:
+    """Those of an installed runtime that neither the file nor any profile names."""
+    tale.write("[models.story.python]\nbeams = 5\n")
+    (told,) = [notice for notice in tale.read().notices if notice.code == "MA034"]
+    assert (told.severity, told.source) == ("warning", "[models.story.python]")
+    tale.write('[models.story.python]\nbeams = 5\n[profiles.gpu]\nmodels.story.runtime = "python"\n')
+    assert [notice for notice in tale.read().notices if notice.code == "MA034"] == []
+
+
+@pytest.mark.parametrize(
+    ("profiles", "marked", "help"),
+    [
+        ("[profiles.prod]\nmodels.storry.max_queue = 4\n", "storry", 'did you mean "story"?'),
+        ("[profiles.prod]\nendpoints.tel.timeout_s = 4\n", "tel", 'did you mean "tell"?'),
+        ("[profiles.prod.models.storry]\nmax_queue = 4\n", "storry", 'did you mean "story"?'),
+    ],
+)
+def test_a_profile_about_what_is_not_there_names_what_is(tale: Tale, profiles: str, marked: str, help: str) -> None:
+    """It is one mistake, not a new model without all that a model needs."""
+    (problem,) = tale.write(profiles).problems()
+    assert (problem.code, problem.help) == ("MA073", help)
+    assert problem.source[problem.column - 1 :][: problem.length] == marked
+    tale.mended(problem)
+    (again,) = tale.write(profiles).problems("prod")
+    assert again == problem
+
+
+def test_a_profile_may_bring_a_model_of_its_own(tale: Tale) -> None:
+    """Also in a profile that another one extends."""
+    tale.write("""
+        [profiles.big]
+        models.poem = { source = "models/poem.onnx", runtime = "onnx" }
+        [profiles.prod]
+        extends = "big"
+        models.poem.max_queue = 4
+        endpoints.tell.model = "poem"
+    """)
+    check_app(tale.path, tale.plugins)
+    assert tale.read("prod").app.models["poem"].max_queue == 4

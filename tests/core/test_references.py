@@ -410,3 +410,28 @@ def test_each_mistake_is_told_where_it_stands(dungeon, mistake):
 def test_each_mistake_can_be_mended(dungeon, mistake):
     """The file loads with the edit of its problem; where no edit can help, a command is told, or only the help."""
     dungeon.expect_mended(mistake)
+
+
+STEPS = 'steps = [\n  { name = "c", run = "handlers.py:ids", needs = [%s] }, # last\n  %s,\n  %s,\n]\n'
+
+
+def test_a_step_that_comes_too_late_is_moved(dungeon):
+    """To right before the one that needs it; comments stay where they are."""
+    first = '{ name = "a", run = "handlers.py:ids", needs = ["x"] }'
+    second = '{ name = "b", run = "handlers.py:ids", needs = ["x"] }'
+    text = f'[app]\nname = "order"\n[endpoints.e]\n{STEPS % (chr(34) + "b" + chr(34), first, second)}'
+    text += '[endpoints.e.input]\nx = "str"\n'
+    problem = dungeon.only(text)
+    mended = problem.edit.apply(text)
+    assert [step.name for step in dungeon.load(mended).endpoints["e"].steps] == ["b", "c", "a"]
+    assert mended.count("# last\n") == 1
+
+
+def test_steps_in_a_circle_cannot_be_put_in_order(dungeon):
+    """Nor a step that needs itself: no edit is offered that would not help."""
+    first = '{ name = "a", run = "handlers.py:ids", needs = ["c"] }'
+    second = '{ name = "b", run = "handlers.py:ids", needs = ["x"] }'
+    for need in ("a", "c"):
+        text = f'[app]\nname = "order"\n[endpoints.e]\n{STEPS % (chr(34) + need + chr(34), first, second)}'
+        problem = dungeon.only(text + '[endpoints.e.input]\nx = "str"\n')
+        assert (problem.code, problem.edit) == ("MA042", None)

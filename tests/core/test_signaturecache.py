@@ -104,3 +104,47 @@ def test_a_large_file_is_not_read_to_look_it_up(root, monkeypatch):
         digests.file(root / name)
     digests.save()
     assert signaturecache.read(root, MODEL) == Measured(SIGNATURE, 1.0)
+
+
+RUNS = """\
+[app]
+name = "slow"
+
+[models.slow]
+source = "weights.bin"
+runtime = "null"
+[models.slow.null]
+inputs = { x = "float32[batch, 2]" }
+delay_ms = 30
+
+[endpoints.answer]
+model = "slow"
+[endpoints.answer.input]
+x = { type = "tensor", shape = [2] }
+
+[[tests]]
+name = "thrice"
+input = { x = [1.0, 2.0] }
+expect = { x = [1.0, 2.0] }
+repeat = 3
+
+[guarantees.latency]
+p95_ms = 20
+duration_s = 60
+"""
+
+
+def test_check_knows_what_a_run_has_shown(modelapp, write_app):
+    """After the tests ran, the limit below the model's time is a warning, and a field that it cannot take an error."""
+    root = write_app(RUNS, {"weights.bin": b"weights"})
+    assert "MA068" not in modelapp("check", cwd=root).stderr
+    done = modelapp("test", cwd=root)
+    assert done.returncode == 0, done.stderr
+    told = modelapp("check", cwd=root)
+    assert told.returncode == 0
+    assert 'warning[MA068]: "p95_ms" is less than endpoint "answer" needs' in told.stderr
+    app = root / "app.toml"
+    app.write_text(RUNS.replace("shape = [2]", "shape = [3]"))
+    wrong = modelapp("check", cwd=root)
+    assert wrong.returncode == 3
+    assert 'error[MA049]: "x" has another shape than model "slow" takes' in wrong.stdout
