@@ -4,6 +4,7 @@ import re
 
 from modelapp.examination import Examination
 from modelapp.spans import KeyPath
+from modelapp.suggestions import tidy, toml
 from modelapp.versions import satisfies
 
 _APP_NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
@@ -105,6 +106,7 @@ def _server(exam: Examination) -> None:
             message = f'[server] has "{here}", and no "{other}"'
             edit = exam.sources.remove((*path, here))
             exam.add("MA014", message, (*path, here), f"it needs {other} too", f"add {other}, or remove it", edit=edit)
+    _drain(exam, path)
     if server.tokens_env:
         _variable(exam, server.tokens_env, (*path, "tokens_env"))
     if server.grpc_port and server.grpc_port == server.port:
@@ -112,3 +114,21 @@ def _server(exam: Examination) -> None:
         fixed = server.port + 1 if server.port < 65535 else server.port - 1
         message = "two servers cannot listen on one port"
         exam.replace("MA021", message, (*path, "grpc_port"), "gRPC", fixed, related=related)
+
+
+def _drain(exam: Examination, path: KeyPath) -> None:
+    """Whether a request may outlast the server that is told to stop; a default is held against who outlasts it."""
+    drain_s, endpoints = exam.app.server.drain_s, exam.app.endpoints.values()
+    longest = max(endpoints, key=lambda one: one.timeout_s, default=None)
+    if longest is None or longest.timeout_s <= drain_s:
+        return
+    own, other = (*path, "drain_s"), ("endpoints", longest.name, "timeout_s")
+    place = own if exam.sources.holds(own) else other
+    if not exam.sources.holds(place):
+        return
+    label = f"drain_s is {toml(drain_s)}, timeout_s of {longest.name} is {toml(longest.timeout_s)}"
+    wanted = toml(tidy(longest.timeout_s + 5))
+    edit = exam.sources.replace(own, wanted) or exam.sources.insert(path, f"drain_s = {wanted}")
+    advice = f"write drain_s = {wanted} in [server]"
+    message = "a server that stops may cut requests off"
+    exam.add("MA113", message, place, label, advice, edit=edit, severity="warning")

@@ -11,6 +11,7 @@ from modelapp.errors import PluginError
 from modelapp.examination import Examination, InstalledPlugins
 from modelapp.handlers import split_ref
 from modelapp.problems import Problem
+from modelapp.runtime import RuntimeSpec
 from modelapp.spans import KeyPath
 
 _DISABLE = "MODELAPP_DISABLE_PLUGINS"
@@ -82,6 +83,8 @@ def _model(exam: Examination, model: Model) -> None:
 
 def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
     if name in exam.plugins.runtimes:
+        if not (exam.app.app.requirements and _is_elsewhere(exam)):
+            _library(exam, exam.plugins.runtimes[name], path)
         return
     try:
         exam.plugins.runtime(name)
@@ -95,6 +98,20 @@ def _runtime(exam: Examination, name: str, path: KeyPath) -> None:
     runtimes = sorted(exam.plugins.runtimes)
     notes = (f"installed runtimes: {', '.join(runtimes) or 'none'}",)
     exam.unknown("MA030", f'no runtime is called "{name}"', path, "unknown runtime", name, runtimes, notes=notes)
+
+
+def _library(exam: Examination, spec: RuntimeSpec, path: KeyPath) -> None:
+    """Whether the library that a runtime needs is here; the file is valid without it, and cannot run."""
+    try:
+        found = spec.probe()
+    except Exception:  # a plugin's own code; `modelapp plugins` tells of it
+        return
+    if not found.ok:
+        message = f'runtime "{spec.name}" cannot open a model here'
+        label = f"it lacks {found.missing}" if found.missing else "it says that it lacks something"
+        is_command = found.fix.startswith("pip ")
+        advice, command = ("", found.fix) if is_command else (found.fix, "")
+        exam.add("MA036", message, path, label, advice, command=command, severity="warning")
 
 
 def _is_elsewhere(exam: Examination) -> bool:

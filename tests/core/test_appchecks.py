@@ -1,5 +1,7 @@
 """[app] and [server]: what the surroundings do not have, and keys that go together."""
 
+import pytest
+
 # Name, what is changed into what, code, line, column, marked characters, message, help, and, where no edit mends it,
 # the command that does, "" for none.
 MISTAKES = [
@@ -167,3 +169,19 @@ def test_what_is_installed_and_whole_is_valid(dungeon):
     plugins = 'plugins = ["attrs", "Python_Multipart>=0.0.1", "modelapp[onnx]>=0.1,<9"]'
     text = dungeon.text.replace('requires = ">=0.1"', f'{plugins}\nenv = ["HOME", "_x1"]')
     dungeon.load(text + 'tls_cert = "/etc/cert.pem"\ntls_key = "/etc/key.pem"\ngrpc_port = 8001\n')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "source"),
+    [
+        ("port = 8000", "port = 8000\ndrain_s = 5", "drain_s = 5"),
+        ("timeout_s = 20", "timeout_s = 60", "timeout_s = 60"),
+    ],
+)
+def test_a_server_that_stops_before_its_requests_is_a_warning(dungeon, old, new, source):
+    """At the number that was written; a default that fits is not spoken of."""
+    text = dungeon.text.replace(old, new)
+    (told,) = [one for one in dungeon.notices(text) if one.code == "MA113"]
+    assert (told.severity, told.source) == ("warning", source)
+    assert [one for one in dungeon.notices(told.edit.apply(text)) if one.code == "MA113"] == []
+    assert [one for one in dungeon.notices(dungeon.text) if one.code == "MA113"] == []

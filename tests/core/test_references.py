@@ -1,5 +1,11 @@
 """What app.toml refers to and is not there: runtimes, models, functions, files, fields."""
 
+import attrs
+import pytest
+
+from modelapp.loader import check_app
+from modelapp.runtime import Availability
+
 # Name, what is changed into what, code, line, column, marked characters, message, help, and, where no edit mends it,
 # the command that does, "" for none.
 MISTAKES = [
@@ -435,3 +441,29 @@ def test_steps_in_a_circle_cannot_be_put_in_order(dungeon):
         text = f'[app]\nname = "order"\n[endpoints.e]\n{STEPS % (chr(34) + need + chr(34), first, second)}'
         problem = dungeon.only(text + '[endpoints.e.input]\nx = "str"\n')
         assert (problem.code, problem.edit) == ("MA042", None)
+
+
+@pytest.mark.parametrize(
+    ("fix", "help", "command"),
+    [("pip install 'acme[x]'", "", "pip install 'acme[x]'"), ("ask the administrator", "ask the administrator", "")],
+)
+def test_a_runtime_without_its_library_is_a_warning(dungeon, plugins, fix, help, command):
+    """The file is valid, and cannot run here; what brings the library is told."""
+    lacking = Availability(ok=False, missing="the package x", fix=fix)
+    plugins.runtimes["onnx"] = attrs.evolve(plugins.runtimes["onnx"], probe=lambda: lacking)
+    dungeon.load()
+    notices = check_app(dungeon.root / "app.toml", plugins).notices
+    (told,) = [notice for notice in notices if notice.code == "MA036"]
+    assert (told.severity, told.source, told.label) == ("warning", 'runtime = "onnx"', "it lacks the package x")
+    assert (told.help, told.command) == (help, command)
+
+
+def test_a_probe_that_fails_is_no_problem_of_the_file(dungeon, plugins):
+    """`modelapp plugins` tells of it."""
+
+    def probe():
+        raise RuntimeError("broken")
+
+    plugins.runtimes["onnx"] = attrs.evolve(plugins.runtimes["onnx"], probe=probe)
+    dungeon.load()
+    assert [one for one in check_app(dungeon.root / "app.toml", plugins).notices if one.code == "MA036"] == []
