@@ -17,7 +17,8 @@ Places = NDArray[np.intp]
 HERE = Path(__file__).parent
 SIDE_PX = 416
 """The detector sees a square; the picture is stretched to it."""
-MEAN_BGR, DEVIATION_BGR = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
+MEAN_BGR = np.array([103.53, 116.28, 123.675], np.float32)
+DEVIATION_BGR = np.array([57.375, 57.12, 58.395], np.float32)
 STRIDES_PX = (8, 16, 32)
 """The detector looks at the square through three grids of cells of these sizes."""
 BINS = 11
@@ -38,7 +39,7 @@ def pixels(frame: NDArray[np.uint8]) -> Floats:
     """The detector's input, float32 [3, 416, 416]: the picture stretched to a square, blue first, normalised."""
     square = Image.fromarray(frame).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
     blue_first = np.asarray(square, np.float32)[:, :, ::-1]
-    normal = (blue_first - np.float32(MEAN_BGR)) / np.float32(DEVIATION_BGR)
+    normal = (blue_first - MEAN_BGR) / DEVIATION_BGR
     return np.ascontiguousarray(normal.transpose(2, 0, 1))
 
 
@@ -108,7 +109,7 @@ def overlaps(box: NDArray[np.float64], others: Boxes) -> NDArray[np.float64]:
     corner, far = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = (far - corner).clip(0).prod(axis=1)
     union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 @functools.cache
