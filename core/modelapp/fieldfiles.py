@@ -56,7 +56,7 @@ class _Filler:
             if not file.resolve().is_relative_to(self._app.root.resolve()):
                 return {}  # told where the path stands
             document, data = _parsed(file)
-        except OSError:
+        except (OSError, ValueError, RuntimeError):  # missing; a NUL; a circle of links
             return {}  # as above
         except AppFileError as error:
             self._note(path, error.problems)

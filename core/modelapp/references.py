@@ -1,5 +1,6 @@
 """What app.toml refers to: runtimes, models, files, functions, fields. Every dangling reference is a problem."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ def check(
 def _possible(exam: Examination) -> None:
     """What numbers of the file, and earlier runs, say against each other."""
     known: Mapping[str, Any] = {}
-    if (cache_dir() / SIGNATURES).is_dir():
+    if os.path.isdir(cache_dir() / SIGNATURES):  # noqa: PTH112 (never raises)
         from modelapp import modelchecks, signaturecache
 
         known = signaturecache.known(exam.root, exam.app.models.values())

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from modelapp.digests import SIGNATURES, cache_dir
+
 SMALL = """\
 [app]
 name = "small"
@@ -64,6 +66,16 @@ def test_no_path_leaves_the_app_s_folder(dungeon, tmp_path_factory, key, path, s
     (problem,) = _told(dungeon, key, path)
     assert said in problem.message
     assert path in problem.source[problem.column - 1 :][: problem.length]
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize("path", ["x" * 5000 + ".py", "a\\u0000b.py", "loop/x.py"])
+def test_what_no_system_takes_for_a_path_is_told(dungeon, key, path):
+    """A name longer than any file's, one with a NUL, and a circle of links, also where a model has run here before."""
+    (dungeon.root / "loop").symlink_to(dungeon.root / "loop")
+    (cache_dir() / SIGNATURES).mkdir(parents=True)
+    (problem,) = _told(dungeon, key, path)
+    assert problem.message.endswith("is no path")
 
 
 @pytest.mark.parametrize("key", PATHS)
