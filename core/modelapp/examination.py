@@ -131,6 +131,7 @@ class Examination:
         """Whether a path stays in the app's folder also where its symbolic links lead."""
         home = os.path.realpath(self.root)
         place = os.path.join(home, text)  # noqa: PTH118 (asked for every path; 4 times as fast)
+        real = ""
         try:
             real = os.path.realpath(place)
             os.stat(place)  # noqa: PTH116 (as above)
