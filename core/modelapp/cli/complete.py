@@ -59,13 +59,14 @@ def _headers(table: str) -> "Offer":
 
 
 def _inputs(app: Table, words: list[str]) -> Iterator[str]:
-    """What may follow `predict` and `words`: the endpoints, then the inputs of the one that is named."""
+    """What may follow `predict` and `words`: an endpoint where there are several, then its inputs."""
     endpoints = _table(app, "endpoints")
-    named = [words[0]] if words and words[0] in endpoints else []
-    if not named and len(endpoints) > 1 and not words:
+    if len(endpoints) > 1 and not words:
         yield from endpoints
+        return
+    named = words[:1] if words and words[0] in endpoints else list(endpoints)[:1]
     given = {word.partition("=")[0] for word in words}
-    for endpoint in named or endpoints:
+    for endpoint in named:
         for name, field in _table(_table(endpoints, endpoint), "input").items():
             if name not in given:
                 yield from (f"{name}={value}" for value in _values(field))

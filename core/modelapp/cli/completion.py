@@ -25,7 +25,8 @@ _BY_METAVAR: Mapping[str, str] = {"DIR": FOLDERS, "FILE": FILES}
 class Argument:
     """An option, or the words of a verb where it has no `flags`.
 
-    `takes`: "" for no value, a word of this module, or a kind of name of `modelapp complete`. `again`: it may be repeated.
+    `takes`: "" for no value, a word of this module, or a kind of name that `modelapp complete` knows. `again`: it may
+    be repeated.
     """
 
     flags: tuple[str, ...]

@@ -35,9 +35,10 @@ _modelapp_plain() {
 # Offers lines for the word `current` of which `lead` is settled.
 _modelapp_lines() {
   local line word cut= mark
-  for mark in = : @; do  # bash replaces only what follows the last of them
+  for mark in = : @; do  # bash replaces what follows the last of them, an @ included
     if [[ $COMP_WORDBREAKS == *$mark* && $current == *$mark* && $current != [\"\']* ]]; then
       word=${current%"${current##*"$mark"}"}
+      [[ $mark == @ ]] && word=${word%@}
       [[ ${#word} -gt ${#cut} ]] && cut=$word
     fi
   done
@@ -53,13 +54,20 @@ _modelapp_lines() {
       [[ $word == "$current"* ]] && COMPREPLY+=("${word#"$cut"}")
     fi
   done
-  [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
+  [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace 2>/dev/null
 }
 
 # Offers folders (-d) or files (-f) for what follows `lead`.
 _modelapp_paths() {
   local plain line
   _modelapp_plain "${current#"$lead"}"
+  if [[ $lead == *@ ]]; then  # which bash would take for a part of the path
+    _modelapp_lines < <(compgen "$1" -- "$plain" | while IFS= read -r line; do
+      [[ -d $line ]] && line=$line/
+      printf '%s\n' "$line"
+    done)
+    return
+  fi
   compopt -o filenames 2>/dev/null
   while IFS= read -r line; do
     COMPREPLY+=("$line")
@@ -157,18 +165,22 @@ def _bash_verb(verb: str, options: tuple[Argument, ...], words: str, *, again: b
 _ZSH = r"""#compdef modelapp
 # zsh: source <(modelapp completion zsh), or save it as _modelapp in a folder of $fpath
 
+# Called with what compadd wants, and at the end the kind of name.
 _modelapp_offer() {
-  if [[ $1 == inputs ]] && compset -P '*=@'; then
-    _files
-    return
+  local kind=$argv[-1] folder=${opt_args[-C]:-$_modelapp_folder}
+  local -a found given passed=("${(@)argv[1,-2]}")
+  if [[ $kind == inputs ]]; then
+    if compset -P '*=@'; then
+      _files $passed
+      return
+    fi
+    given=(${(Q)line[1,-2]})
   fi
-  local -a found given
-  local folder=${opt_args[-C]:-$_modelapp_folder}
-  [[ $1 == inputs ]] && given=(${(Q)line[1,-2]})
-  found=("${(@f)$($_modelapp_program -C ${${(Q)folder:-.}/#\~\//$HOME/} complete $1 -- $given 2>/dev/null)}")
+  folder=${${(Q)${(Q)folder:-.}}/#\~\//$HOME/}
+  found=("${(@f)$(${~_modelapp_program} -C $folder complete $kind -- $given 2>/dev/null)}")
   found=(${found:#})
-  compadd -S '' -- ${(M)found:#*=}
-  compadd -- ${found:#*=}
+  compadd $passed -S '' -- ${(M)found:#*=}
+  compadd $passed -- ${found:#*=}
 }
 
 _modelapp_verbs() {
