@@ -33,8 +33,8 @@ class Template:
 
 
 TEMPLATES: Mapping[str, Template] = {
-    "tensor": Template("numbers in, numbers out: a model file behind an endpoint, no code", _PENGUINS),
     "image": Template("a picture in, what it shows out", {"handlers.py": "digits.py", **_DIGITS}),
+    "tensor": Template("numbers in, numbers out: a model file behind an endpoint, no code", _PENGUINS),
     "text": Template("a text in, a verdict out", {"handlers.py": "words.py", **_WORDS}),
     "pipeline": Template(
         "two models and a function behind one endpoint",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelapp import testing
-from modelapp.cli.parser import TEMPLATES
+from modelapp.cli.parser import SHELLS, TEMPLATES
 
 pytestmark = pytest.mark.slow
 
@@ -105,3 +105,9 @@ def test_a_new_app_of_the_installed_command_passes_its_tests(template, python, t
     assert list((tmp_path / "shop").rglob("*.pyc")) == []
     tested = testing.AppProject(tmp_path / "shop").run("test")
     assert tested.exit_code == 0, tested
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_scripts_for_shells_are_in_the_wheel(shell, python, tmp_path):
+    """They are files beside the code, as the templates are."""
+    assert "modelapp" in call(python, "-m", "modelapp", "completion", shell, cwd=tmp_path)

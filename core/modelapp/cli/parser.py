@@ -15,7 +15,7 @@ EPILOG = """exit status:
 
 FILE = "app.toml"
 PROFILE_VARIABLE = "MODELAPP_PROFILE"
-TEMPLATES = ("tensor", "image", "text", "pipeline", "batch")
+TEMPLATES = ("image", "tensor", "text", "pipeline", "batch")
 """The words of `init --template`, the default first; the templates themselves are scaffold's."""
 SHELLS = ("bash", "zsh", "fish")
 NAMES = ("endpoints", "inputs", "jobs", "keys", "models", "profiles", "tags", "tests")
