@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import os
 import traceback
 from collections.abc import Collection
-from pathlib import Path
 
 from modelapp.app import App, Model
+from modelapp.digests import cache_dir
 from modelapp.edition import Edition
 from modelapp.enclosure import remedy
 from modelapp.errors import LoadError, ModelAppError
@@ -34,7 +33,7 @@ class Loading:
     def served(self, app: App, model: Model) -> ServedModel:
         """A model that is not loaded yet."""
         threads = model.threads or self.threads
-        return ServedModel(app.root, model, Placement(device=model.device, threads=threads, cache_dir=cache_folder()))
+        return ServedModel(app.root, model, Placement(device=model.device, threads=threads, cache_dir=cache_dir()))
 
     async def bring_up(self, edition: Edition, fresh: Collection[str]) -> None:
         """Load the models named `fresh`, and warm up all that the edition has. Raises LoadError.
@@ -89,8 +88,3 @@ def _missing(spec: RuntimeSpec) -> str:
     """What the runtime lacks here and what brings it, as far as it knows."""
     found = probe(spec)
     return f"it lacks {found.missing}; {remedy(found.fix)}" if found.missing and not found.ok else ""
-
-
-def cache_folder() -> Path:
-    """Where prepared models may be kept: the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "modelapp"
