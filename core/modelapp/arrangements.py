@@ -5,9 +5,9 @@ from typing import Any, TypeAlias, get_args
 
 import attrs
 
-from modelapp.document import Sources, key_name, table_name
+from modelapp.document import Sources, key_name, related, table_name
 from modelapp.problems import Edit, Problem
-from modelapp.spans import KeyPath
+from modelapp.spans import KeyPath, Span
 from modelapp.suggestions import toml, toml_key
 
 Columns: TypeAlias = Callable[[type], Mapping[str, "attrs.Attribute[Any]"]]
@@ -37,22 +37,36 @@ def too_high(
     return None
 
 
+def beside(sources: Sources, place: KeyPath, name: KeyPath) -> KeyPath:
+    """Where a path is written that stands in the same text as `place`: below the profile, if that says `place`."""
+    layer = sources.layer(place)
+    return name if layer is None else (*layer.below, *name)
+
+
+def _header(sources: Sources, place: KeyPath, home: KeyPath) -> Span | None:
+    """The header of `home` in the profile, or in the rest of app.toml, that says `place`."""
+    own = sources.located(place)[0] is sources.base
+    return sources.base.spans.headers.get(beside(sources, place, home)) if own else None
+
+
 def _moved_down(sources: Sources, name: str, place: KeyPath, home: KeyPath) -> Problem:
-    where, inner = table_name(home), str(home[-1])
-    header = sources.written(home, "header")
-    key = sources.written(place, "key")
-    edit = moved(sources, place, home)
-    if header is None and key is not None:
+    where, inner = table_name(beside(sources, place, home)), str(home[-1])
+    header, key = _header(sources, place, home), sources.written(place, "key")
+    inline = beside(sources, place, home) in sources.base.spans.values
+    edit = _moved_inside(sources, place, home) if inline else moved(sources, place, home)
+    if header is None and key is not None and not inline:
         edit = Edit(start=key.start, end=key.end, text=f"{inner}.{toml_key(name)}")
-    advice = f"move this line to directly under {where}" if header else f"write {inner}.{name} = ..., or begin {where}"
+    advice = f"write {inner}.{name} = ..., or begin {where}"
+    if header or inline:
+        advice = f"move this line to directly under {where}" if header else f"move it into {inner} = {{ ... }}"
     return sources.problem(
         "MA012",
         f'"{name}" is in the wrong table',
         place,
-        f"it is a key of {where}",
+        f"it is a key of {table_name(home)}",
         at="key",
         help=advice,
-        related=sources.related(home, "it belongs here") if header else (),
+        related=(related(sources.base.text, header, "it belongs here"),) if header else (),
         edit=edit,
     )
 
@@ -61,11 +75,11 @@ def _canary(sources: Sources, value: Any, place: KeyPath) -> Problem:
     """Other systems count replicas; here a canary is a strategy, and its size shares of the traffic."""
     rollout: KeyPath = ("deploy", "rollout")
     wanted = f'strategy = "canary" and steps = [{_FIRST_STEP}, 100]'
-    pair = sources.written(place, "pair")
+    key, pair = sources.written(place, "key"), sources.written(place, "pair")
     edit = None
-    if pair and not sources.holds(rollout):
+    if key and pair and not sources.base.holds(beside(sources, place, rollout)):
         text = f'rollout = {{ strategy = "canary", steps = [{_FIRST_STEP}, 100] }}'
-        edit = Edit(start=pair.start, end=pair.end, text=text)
+        edit = Edit(start=key.start, end=pair.end, text=text)  # a dotted key keeps its head
     if value in (0, False):
         edit, wanted = sources.remove(place), "nothing: without it there is no canary"
     return sources.problem(
@@ -83,8 +97,8 @@ def _canary(sources: Sources, value: Any, place: KeyPath) -> Problem:
 def moved(sources: Sources, place: KeyPath, home: KeyPath) -> Edit | None:
     """The edit that takes the lines of a key to directly below a header; None where it shares them, or another text."""
     text, lines = sources.base.text, sources.lines(place)
-    header = sources.written(home, "header")
-    if lines is None or header is None or sources.layer(place) is not sources.layer(home):
+    header = _header(sources, place, home)
+    if lines is None or header is None:
         return None
     below = text.find("\n", header.end) + 1 or len(text)
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -93,6 +107,18 @@ def moved(sources: Sources, place: KeyPath, home: KeyPath) -> Edit | None:
         return Edit(start=below, end=lines.end, text=line + text[below : lines.start])
     between = text[lines.end : below]
     return Edit(start=lines.start, end=below, text=between + ("" if between.endswith("\n") else newline) + line)
+
+
+def _moved_inside(sources: Sources, place: KeyPath, home: KeyPath) -> Edit | None:
+    """The edit that takes a key into an inline table beside it."""
+    text, pair, key = sources.base.text, sources.written(place, "pair"), sources.written(place, "key")
+    out = sources.remove(place)
+    into = sources.insert(home, text[key.start : pair.end]) if key and pair else None
+    if out is None or into is None:
+        return None
+    first, second = sorted((out, into), key=lambda one: one.start)
+    between = text[first.end : second.start]
+    return Edit(start=first.start, end=second.end, text=first.text + between + second.text)
 
 
 def in_a_list(sources: Sources, value: list[Any], path: KeyPath) -> Iterator[Problem]:
@@ -106,7 +132,8 @@ def in_a_list(sources: Sources, value: list[Any], path: KeyPath) -> Iterator[Pro
             return
         name = _name_for(item, number, taken)
         taken.add(name)
-        written = table_name(path) if len(value) == 1 else table_name((*path, name))
+        home = beside(sources, place, path)
+        written = table_name(home if len(value) == 1 else (*home, name))
         label = "two pairs of brackets make a list of tables"
         yield sources.problem(
             "MA013",
@@ -139,18 +166,19 @@ def mixed(sources: Sources, value: Mapping[str, Any], path: KeyPath, known: Mapp
         return _flat_over_named(sources, message, path, flat[0], named[0])
     if layer_named is not None and layer_named is not layer_flat:
         return _named_over_flat(sources, message, path, named[0], value[named[0]])
-    if sources.written(path, "header") is None:
+    if _header(sources, (*path, flat[0]), path) is None:
         return _flat_over_named(sources, message, path, flat[0], named[0])
     fresh = next(name for name in ("main", "first", "whole", *(f"main-{n}" for n in range(2, 99))) if name not in value)
+    written = table_name((*beside(sources, (*path, flat[0]), path), fresh))
     return sources.problem(
         "MA013",
         message,
         path,
         "a name is missing",
         at="header",
-        help=f"write {table_name((*path, fresh))}, or another name",
+        help=f"write {written}, or another name",
         related=sources.related((*path, named[0]), "this one has a name", "header"),
-        edit=sources.replace(path, table_name((*path, fresh)), "header"),
+        edit=sources.replace(path, written, "header"),
     )
 
 

@@ -43,7 +43,7 @@ class Complaints:
             return self._other_unit(message, place, twin.key, tidy(table[name] * twin.factor))
         if problem := self.misplaced(name, place, around, path):
             return problem
-        near = closest(name, [word for word in (*known, *plugins) if word not in table])
+        near = closest(name, [word for word in (*known, *plugins) if self._is_free(word, table, place)])
         if not near and (found := arrangements.too_high(self._sources, self._columns, cls, name, table, path)):
             return found
         notes = (f"these options belong to {owner}",) if owner else ()
@@ -55,6 +55,11 @@ class Complaints:
         return self._key_problem(
             "MA010", message, place, "unknown key", "remove it", self._sources.remove(place), notes
         )
+
+    def _is_free(self, word: str, table: Mapping[str, Any], place: KeyPath) -> bool:
+        """Whether a key may yet be written where `place` is: what another text says of it, this one may change."""
+        twin = (*place[:-1], word)
+        return word not in table or self._sources.layer(twin) is not self._sources.layer(place)
 
     def _elsewhere(self, name: str) -> Iterator[str]:
         """A hint where other tables have a key of that name."""
@@ -145,16 +150,16 @@ class Complaints:
     def no_table(self, cls: type | None, value: Any, path: KeyPath) -> Problem:
         """Something else where a table must stand."""
         header = self._sources.written((*path, 0), "header")
-        edit = None
+        edit, written = None, table_name(arrangements.beside(self._sources, (*path, 0), path))
         if header and isinstance(value, list) and len(value) == 1:
-            edit = Edit(start=header.start, end=header.end, text=table_name(path))
+            edit = Edit(start=header.start, end=header.end, text=written)
         return self._sources.problem(
             "MA013" if header else "MA020",
             f'"{key_name(path)}" must be {"one table" if header else "a table"}',
             (*path, 0) if header else path,
             "two pairs of brackets make a list of tables" if header else describe(value),
             at="header" if header else "value",
-            help=f"write {table_name(path)}" if header or not cls else f"write {key_name(path)} = {{ ... }}",
+            help=f"write {written}" if header or not cls else f"write {key_name(path)} = {{ ... }}",
             edit=edit,
         )
 
@@ -169,7 +174,7 @@ class Complaints:
     def no_list(self, wanted: Any, value: Any, path: KeyPath) -> Problem:
         """Something else where a list must stand."""
         if isinstance(value, dict) and attrs.has(wanted):
-            many = table_name((*path, 0))
+            many = table_name((*arrangements.beside(self._sources, path, path), 0))
             single = self._sources.written(path, "header")
             label = "one pair of brackets makes a single table" if single else "these are named tables"
             return self._sources.problem(
@@ -192,7 +197,8 @@ class Complaints:
         known, plain = self._columns(wanted), [name for name, item in value.items() if not isinstance(item, dict)]
         if not plain or any(name not in known for name in plain):
             return None
-        named = table_name((*path, next(name for name in ("main", "second", "third") if name not in value)))
+        fresh = next(name for name in ("main", "second", "third") if name not in value)
+        named = table_name((*arrangements.beside(self._sources, path, path), fresh))
         return self._sources.problem(
             "MA013",
             f"{table_name(path)} holds tables with names",

@@ -80,6 +80,38 @@ class TestTooHigh:
         table("[profiles.prod]\ndeploy.drain_s = 40\n")
         assert table.mended == "[profiles.prod]\ndeploy.rollout.drain_s = 40\n"
 
+    @pytest.mark.parametrize(
+        ("text", "after"),
+        [
+            ('[profiles.p]\ndeploy.strategy = "canary"\n', '[profiles.p]\ndeploy.rollout.strategy = "canary"\n'),
+            (
+                '[profiles.p.deploy]\nstrategy = "canary"\n[profiles.p.deploy.rollout]\nstep_s = 6\n',
+                '[profiles.p.deploy]\n[profiles.p.deploy.rollout]\nstrategy = "canary"\nstep_s = 6\n',
+            ),
+            (
+                "[profiles.p]\ndeploy.canary = 1\n",
+                '[profiles.p]\ndeploy.rollout = { strategy = "canary", steps = [10, 100] }\n',
+            ),
+        ],
+    )
+    def test_what_a_profile_says_stays_in_the_profile(self, table, text, after):
+        """Also where the rest of the file has the header that the key lacks."""
+        base = "[deploy.rollout]\nbake_s = 5\n"
+        table(base + text)
+        assert table.mended == base + after
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("rollout = { bake_s = 5 }\nstrategy = 'rolling'\n", "{ strategy = 'rolling', bake_s = 5 }"),
+            ("strategy = 'rolling'\nrollout = {}\n", "{ strategy = 'rolling' }"),
+        ],
+    )
+    def test_into_an_inline_table_the_key_is_taken(self, table, before, after):
+        """TOML lets no dotted key add to it."""
+        assert table(f"[deploy]\n{before}") == [("MA012", "strategy", "move it into rollout = { ... }")]
+        assert table.mended == f"[deploy]\nrollout = {after}\n"
+
     def test_a_required_key_below_the_header_of_options_belongs_above(self, dungeon):
         """It is not missing, it has strayed."""
         text = dungeon.text.replace('runtime = "onnx"\n', "").replace(
@@ -112,6 +144,17 @@ class TestLists:
         ]
         assert table.mended.count("[guarantees.latency.") == 3
 
+    @pytest.mark.parametrize("base", ["", "[guarantees.latency]\np95_ms = 250\n"])
+    def test_a_list_in_a_profile_stays_in_the_profile(self, table, base):
+        """Without the profile's name the promise would hold everywhere."""
+        table(f"{base}[[profiles.p.guarantees.latency]]\np95_ms = 900\n")
+        assert table.mended == f"{base}[profiles.p.guarantees.latency]\np95_ms = 900\n"
+
+    def test_a_single_table_in_a_profile_stays_there_too(self, table):
+        """[[profiles.NAME.server]] is none of the app's own."""
+        table("[[profiles.p.server]]\nport = 8001\n")
+        assert table.mended == "[profiles.p.server]\nport = 8001\n"
+
     def test_a_list_of_inline_tables_is_refused(self, dungeon):
         """Once, without an edit."""
         (problem,) = dungeon.everything(dungeon.text + "[guarantees]\nlatency = [{ p95_ms = 5 }, { p95_ms = 6 }]\n")
@@ -126,6 +169,16 @@ class TestMixed:
         told = table("[guarantees.latency]\np95_ms = 250\n[guarantees.latency.bulk]\np95_ms = 900\n")
         assert told == [("MA013", "[guarantees.latency]", "write [guarantees.latency.main], or another name")]
         assert table.mended == "[guarantees.latency.main]\np95_ms = 250\n[guarantees.latency.bulk]\np95_ms = 900\n"
+
+    def test_a_name_given_in_a_profile_is_given_there(self, table):
+        """Below the profile's own header."""
+        table("[profiles.p.guarantees.latency]\np95_ms = 250\n[profiles.p.guarantees.latency.bulk]\np95_ms = 900\n")
+        assert table.mended.startswith("[profiles.p.guarantees.latency.main]\n")
+
+    def test_a_job_without_a_name_in_a_profile(self, table):
+        """Its header keeps the profile."""
+        table('[profiles.p.jobs]\nrun = "handlers.py:ready"\n')
+        assert table.mended == '[profiles.p.jobs.main]\nrun = "handlers.py:ready"\n'
 
     def test_a_profile_that_names_what_has_no_name(self, table):
         """The name is left out, in the profile."""
@@ -151,6 +204,14 @@ def test_a_problem_in_a_profile_says_in_which(dungeon):
     """Its place is the profile's, and a note names it."""
     (problem,) = dungeon.everything(dungeon.text + "[profiles.prod]\nmodels.story.max_bach_size = 4\n")
     assert problem.notes[-1] == "in profile prod"
+
+
+def test_what_the_app_says_may_be_meant_in_a_profile(table):
+    """A profile is there to say it again; only what it says itself cannot be the word that was meant."""
+    ((*_, advice),) = table("[profiles.prod]\nmodels.story.max_bach_size = 4\n")
+    assert advice == 'did you mean "max_batch_size"?'
+    ((*_, advice),) = table("[profiles.prod.models.story]\nmax_batch_size = 2\nmax_bach_size = 4\n")
+    assert advice == 'did you mean "max_batch_cost"?'
 
 
 def test_nothing_is_wrong_with_the_app_itself(dungeon, plugins):
