@@ -77,7 +77,10 @@ def _plugins(exam: Examination, plugins: tuple[str, ...]) -> None:
         if not name:
             message, label = f'"{text}" is no requirement', "a distribution's name, and bounds of its version"
             plain = re.match(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", text)
-            exam.replace("MA035", message, path, label, plain[1] if plain else "acme>=1")
+            if plain:
+                exam.replace("MA035", message, path, label, plain[1])
+            else:
+                exam.add("MA035", message, path, label, 'write e.g. "acme>=1"')
         elif elsewhere or (installed and fits):
             continue
         else:

@@ -70,7 +70,7 @@ def _read(field: _Field, text: str) -> set[int] | str:
             return f'"{part}" is no {field.name}, which is {field.low} to {field.high}'
         low, high = int(bounds[0] or 0), int(bounds[1] or 0)
         if high < low:
-            return f'"{part}" ends before it begins'
+            return f'"{part}" is no {field.name}: it ends before it begins'
         found.update(range(low, high + 1, step))
     return found
 

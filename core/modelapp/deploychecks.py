@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
+from modelapp.app import Endpoint
 from modelapp.deployment import Autoscale, Deploy, Rollout
 from modelapp.document import At
 from modelapp.examination import Examination
@@ -37,6 +39,7 @@ def check(exam: Examination) -> None:
     if exam.is_sound(_ROLLOUT):
         _rollout(exam, deploy.rollout)
         _drain(exam, deploy.rollout)
+        _shadow(exam, deploy.rollout)
     _memory(exam, deploy)
     if deploy.scheduler != LOCAL and not exam.app.app.state:
         _stateless(exam, deploy.scheduler)
@@ -62,11 +65,13 @@ def _scheduler(exam: Examination, name: str, path: KeyPath) -> None:
 def _autoscale(exam: Examination, deploy: Deploy, scale: Autoscale) -> None:
     path = (*_DEPLOY, "autoscale")
     if scale.max < scale.min:
-        related = exam.sources.related((*path, "min"), f"min is {scale.min}", "value")
-        place = (*path, "max") if exam.sources.holds((*path, "max")) else (*path, "min")
-        message = '"max" is below "min"'
-        fixed = scale.min if place[-1] == "max" else scale.max
-        exam.replace("MA027", message, place, "no number of replicas fits between them", fixed, related=related)
+        message, low, high = '"max" is below "min"', (*path, "min"), (*path, "max")
+        if exam.sources.holds(high):
+            label = "no number of replicas fits between them"
+            related = exam.sources.related(low, f"min is {scale.min}", "value") if exam.sources.holds(low) else ()
+            exam.replace("MA027", message, high, label, scale.min, related=related)
+        else:
+            exam.replace("MA027", message, low, f"max is {scale.max}, the default", scale.max)
     elif not scale.min <= deploy.replicas <= scale.max and exam.sources.holds((*_DEPLOY, "replicas")):
         nearest = min(max(deploy.replicas, scale.min), scale.max)
         label = f"[deploy.autoscale] keeps {scale.min} to {scale.max}"
@@ -120,6 +125,38 @@ def _drain(exam: Examination, rollout: Rollout) -> None:
         home = ("endpoints", name, "timeout_s")
         related = exam.sources.related(home, "the longest", "value") if exam.sources.holds(home) else ()
         exam.replace("MA113", message, (*_ROLLOUT, "drain_s"), label, tidy(longest_s + _SPARE_S), related=related)
+
+
+def _shadow(exam: Examination, rollout: Rollout) -> None:
+    """Copied traffic runs twice: an error where the file says that this harms, a warning where it does not say.
+
+    The edit stops the copies, for only the writer knows what a second run does.
+    """
+    if not rollout.shadow_percent or rollout.strategy not in _MEANT_FOR["shadow_percent"]:
+        return
+    harmed = [one for one in exam.app.endpoints.values() if not _is_repeatable(exam, one)]
+    said = [one for one in harmed if one.idempotent is False]
+    if not harmed:
+        return
+    first, place = (said or harmed)[0], (*_ROLLOUT, "shadow_percent")
+    home = ("endpoints", first.name, "idempotent")
+    related = exam.sources.related(home, "not twice", "value") if said else ()
+    label = f"endpoint {first.name} is not idempotent" if said else f"endpoint {first.name} runs functions"
+    advice = "remove it, or write idempotent = true where a second run does no harm"
+    notes = (f"endpoints: {', '.join(one.name for one in harmed)}",) if harmed[1:] else ()
+    more: dict[str, Any] = {"edit": exam.sources.remove(place), "notes": notes, "related": related}
+    message = '"shadow_percent" sends requests twice that may do harm'
+    exam.add("MA116", message, place, label, advice, severity="error" if said else "warning", **more)
+
+
+def _is_repeatable(exam: Examination, endpoint: Endpoint) -> bool:
+    """Whether a request may be sent twice; one about which something else is wrong is not judged."""
+    home = ("endpoints", endpoint.name)
+    if endpoint.name in exam.doubtful or not exam.is_sound(home):
+        return True
+    if endpoint.idempotent is not None:
+        return endpoint.idempotent
+    return all(step.run in exam.names("models") for step in endpoint.steps)
 
 
 def _memory(exam: Examination, deploy: Deploy) -> None:

@@ -46,13 +46,8 @@ def _stated(latency: Latency) -> Iterator[tuple[str, float]]:
 def _limits(exam: Examination, latency: Latency, path: KeyPath) -> None:
     """Limits that can never be broken, and waits that break them."""
     subjects = guaranteechecks.subjects(exam, latency)
-    longest = max(subjects, key=lambda one: one.timeout_s, default=None)
-    for key, value in _stated(latency):
-        if longest is not None and value > tidy(longest.timeout_s * 1000):
-            label = f"after {toml(longest.timeout_s)} s a request is over: timeout_s of {longest.name}"
-            message = f'"{key}" can never be exceeded'
-            exam.replace("MA067", message, (*path, key), label, tidy(longest.timeout_s * 1000))
-            return
+    if subjects and _are_beyond(exam, latency, max(subjects, key=lambda one: one.timeout_s), path):
+        return
     key, lowest = next(_stated(latency), ("", math.inf))
     for model in (model for endpoint in subjects for model in _models(exam, endpoint)):
         place = ("models", model.name, "max_wait_ms")
@@ -61,6 +56,17 @@ def _limits(exam: Examination, latency: Latency, path: KeyPath) -> None:
             message, label = '"max_wait_ms" alone takes as long as an answer may', "the longest wait for company"
             exam.replace("MA067", message, place, label, tidy(round(lowest / 4, 3)), related=related)
             return
+
+
+def _are_beyond(exam: Examination, latency: Latency, longest: Endpoint, path: KeyPath) -> bool:
+    """Whether some limits are above the time that any answer is given."""
+    most_ms, found = tidy(longest.timeout_s * 1000), False
+    for key, value in (*_stated(latency), ("p95_first_token_ms", latency.p95_first_token_ms)):
+        if value is not None and value > most_ms:
+            label = f"after {toml(longest.timeout_s)} s a request is over: timeout_s of {longest.name}"
+            exam.replace("MA067", f'"{key}" can never be exceeded', (*path, key), label, most_ms)
+            found = True
+    return found
 
 
 def _gate(exam: Examination, latency: Latency, path: KeyPath) -> None:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from modelapp.app import Endpoint
+from modelapp.app import Endpoint, Model
 from modelapp.document import At, table_name
 from modelapp.examination import Examination
 from modelapp.guarantees import Batching, Drift, Latency, Robustness
@@ -18,6 +18,8 @@ _RISING = ("p50_ms", "p95_ms", "p99_ms")
 _OF_STREAMS = ("p95_first_token_ms", "min_tokens_per_s")
 _OF_LATENCY = (*PERCENTILES, "max_realtime_factor", "min_tokens_per_s", "max_error_percent")
 _OF_BATCHING = ("min_mean_batch", "max_added_wait_ms", "min_speedup", "same_output")
+_SLACK_MS = 5
+"""What `max_added_wait_ms` allows beyond `max_wait_ms` by default."""
 _TAIL = 10
 """Answers beyond a percentile that it takes to know it."""
 
@@ -138,7 +140,12 @@ def _batching(exam: Examination, batching: Batching, path: KeyPath) -> None:
         _promises(exam, keys, _OF_BATCHING, path, 'add a limit, e.g. "min_speedup = 1.5", or leave same_output out')
     models = exam.app.models
     asked = [models[batching.model]] if batching.model in models else [*models.values()] if not batching.model else []
-    limit = batching.min_mean_batch
+    _mean(exam, batching.min_mean_batch, asked, path)
+    _added_wait(exam, batching.max_added_wait_ms, asked, path)
+
+
+def _mean(exam: Examination, limit: float | None, asked: Collection[Model], path: KeyPath) -> None:
+    """No run holds more rows, on average, than the largest may."""
     largest = max((one.max_batch_size for one in asked), default=None)
     if limit is None or largest is None or limit <= largest:
         return
@@ -148,6 +155,17 @@ def _batching(exam: Examination, batching: Batching, path: KeyPath) -> None:
     message = '"min_mean_batch" is more than any run may hold'
     label = f"max_batch_size of {biggest.name} is {largest}"
     exam.replace("MA066", message, (*path, "min_mean_batch"), label, largest, related=related)
+
+
+def _added_wait(exam: Examination, limit_ms: float | None, asked: Collection[Model], path: KeyPath) -> None:
+    """A row may wait for company as long as its model lets it; the edit keeps what is promised."""
+    for model in asked:
+        if limit_ms is None or model.max_wait_ms <= limit_ms or model.max_batch_size == 1:
+            continue
+        related = exam.sources.related((*path, "max_added_wait_ms"), f"at most {toml(limit_ms)} is promised", "value")
+        fixed = tidy(limit_ms - _SLACK_MS if limit_ms > _SLACK_MS else limit_ms / 2)
+        message, place = '"max_wait_ms" is more than "max_added_wait_ms"', ("models", model.name, "max_wait_ms")
+        exam.replace("MA067", message, place, "the longest wait for company", fixed, related=related)
 
 
 def _robustness(exam: Examination, robustness: Robustness, path: KeyPath) -> None:

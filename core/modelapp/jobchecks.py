@@ -10,10 +10,11 @@ from modelapp.jobs import Job
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, toml
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _OF_BATCHES = ("input", "output", "chunk_size", "workers", "frames_per_s", "max_failed_percent", "resume")
 _SUFFIXES = (".jsonl", ".csv", ".parquet")
 _WILD = re.compile(r"[*?\[]")
+_WEB = ("https://", "http://")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 STEM = "{stem}"
 
@@ -34,8 +35,10 @@ def check(exam: Examination) -> None:
 def _name(exam: Examination, name: str, path: KeyPath) -> None:
     if _NAME.fullmatch(name):
         return
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:63] or "main"
-    label = "up to 63 letters, digits, _ and -: it becomes the job's id"
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-") or "main"
+    taken = exam.names("jobs")
+    plain = next(one for one in (plain, *(f"{plain}-{count}" for count in range(2, 99))) if one not in taken)
+    label = "up to 63 of a-z, 0-9 and -: it becomes the job's id"
     edit = exam.sources.replace(path, plain, "key")
     exam.add(
         "MA025", f'"{name[:40]}" cannot be the name of a job', path, label, f"call it {plain}", at="key", edit=edit
@@ -93,7 +96,7 @@ def _files(exam: Examination, job: Job, path: KeyPath) -> None:
 
 
 def _input(exam: Examination, text: str, path: KeyPath) -> None:
-    if _WILD.search(text) or PurePosixPath(text).suffix in _SUFFIXES:
+    if _is_pattern(text) or PurePosixPath(text).suffix in _SUFFIXES:
         return
     suffix = closest(PurePosixPath(text).suffix, _SUFFIXES)
     fixed = str(PurePosixPath(text).with_suffix(suffix)) if suffix else f"{text.rstrip('/')}/*"
@@ -111,14 +114,25 @@ def _output(exam: Examination, job: Job, path: KeyPath) -> None:
             exam.replace("MA103", message, path, label, job.output.replace(found[0], STEM))
             return
     pure = PurePosixPath(job.output)
-    if _WILD.search(job.input) and STEM not in job.output:
-        fixed = str(pure.with_name(f"{STEM}{pure.suffix or '.jsonl'}"))
+    if _is_pattern(job.input) and STEM not in job.output:
+        fixed = _beside(job.output, f"{STEM}{pure.suffix or '.jsonl'}")
         message = "every input file would write the same output"
         related = exam.sources.related((*path[:-1], "input"), "a pattern of files", "value")
         exam.replace("MA103", message, path, f"{STEM} is missing", fixed, related=related)
     elif job.output == job.input:
         message = "the output would replace the input"
-        exam.replace("MA103", message, path, "the same file", str(pure.with_name(f"{pure.stem}-out{pure.suffix}")))
+        exam.replace("MA103", message, path, "the same file", _beside(job.output, f"{pure.stem}-out{pure.suffix}"))
+
+
+def _is_pattern(text: str) -> bool:
+    """Whether it may name several files; what follows a "?" in a web address is its query."""
+    return bool(_WILD.search(text.partition("?")[0] if text.startswith(_WEB) else text))
+
+
+def _beside(text: str, name: str) -> str:
+    """A path or URL with another last part; a PurePosixPath would take a slash from "s3://"."""
+    folder, slash, _ = text.rpartition("/")
+    return f"{folder}{slash}{name}"
 
 
 def _cron(exam: Examination, line: str, path: KeyPath) -> None:

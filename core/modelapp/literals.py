@@ -9,7 +9,9 @@ from modelapp.problems import Problem
 from modelapp.spans import KeyPath
 from modelapp.suggestions import toml
 
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\$\{[^}]*\}|\$\([^)]*\)|\$[A-Za-z_][A-Za-z0-9_]*|<%.*?%>")
+_TEMPLATE = re.compile(
+    r"\{\{(?:.*?\}\})?|\{%(?:.*?%\})?|\{env\b[^}\n]*\}?|\$\{[^}\n]*\}?|\$\([^)]*\)|\$[A-Za-z_][A-Za-z0-9_]*|<%.*?%>"
+)
 _FREE = ("description", "doc", "pattern", "default", "choices", "tests", "profiles")
 """Keys whose values are for people or for requests, and may be any text."""
 _OF_DEPLOY = ("rollout", "autoscale", "spot")

@@ -86,6 +86,18 @@ MISTAKES = [
         'write "attrs"',
     ),
     (
+        "plugin without a name",
+        'requires = ">=0.1"\n',
+        'requires = ">=0.1"\nplugins = [">>1"]\n',
+        "MA035",
+        4,
+        12,
+        '">>1"',
+        '">>1" is no requirement',
+        'write e.g. "acme>=1"',
+        "",
+    ),
+    (
         "variable with a value",
         'requires = ">=0.1"\n',
         'requires = ">=0.1"\nenv = ["KEY=abc"]\n',

@@ -61,7 +61,7 @@ def test_a_line_that_a_clock_can_follow(line):
         ("* * * * 8", '"8" is no day of week, which is 0 to 7'),
         ("* * * mon *", '"mon" is no month, which is 1 to 12'),
         ("*/0 * * * *", '"*/0" is no minute, which is 0 to 59'),
-        ("5-1 * * * *", '"5-1" ends before it begins'),
+        ("5-1 * * * *", '"5-1" is no minute: it ends before it begins'),
         ("1,,2 * * * *", '"" is no minute'),
         ("1.5 * * * *", '"1.5" is no minute'),
         ("-1 * * * *", '"-1" is no minute'),

@@ -151,6 +151,28 @@ MISTAKES = [
         "",
     ),
     (
+        "copied traffic",
+        "port = 8000\n",
+        'port = 8000\n[deploy.rollout]\nshadow_percent = 5\n[endpoints.pay]\nmodel = "story"\nidempotent = false\n',
+        "MA116",
+        71,
+        18,
+        "5",
+        '"shadow_percent" sends requests twice that may do harm',
+        "remove it, or write idempotent = true where a second run does no harm",
+    ),
+    (
+        "fewest above the default most",
+        "port = 8000\n",
+        "port = 8000\n[deploy.autoscale]\nmin = 200\n",
+        "MA027",
+        71,
+        7,
+        "200",
+        '"max" is below "min"',
+        "write min = 100",
+    ),
+    (
         "misspelt table",
         "port = 8000\n",
         "port = 8000\n[deploy.rolout]\nbake_s = 5\n",
@@ -192,6 +214,34 @@ def test_a_key_that_the_strategy_does_not_read_is_said(dungeon, key, value, stra
     mended = told.edit.apply(dungeon.text + written)
     assert f'strategy = "{wanted}"' in mended
     assert [one for one in dungeon.notices(mended) if one.code == "MA114"] == []
+
+
+def _shadowed(dungeon, text):
+    rollout = "[deploy.rollout]\nshadow_percent = 5\n"
+    return [one for one in dungeon.notices(text + rollout) if one.code == "MA116"]
+
+
+def test_functions_that_may_do_harm_twice_are_a_warning(dungeon):
+    """They may be harmless, and the file can say so; models always are."""
+    (told,) = _shadowed(dungeon, dungeon.text)
+    assert (told.severity, told.label, told.source) == (
+        "warning",
+        "endpoint continue runs functions",
+        "shadow_percent = 5",
+    )
+    assert _shadowed(dungeon, dungeon.text.replace("timeout_s = 20", "timeout_s = 20\nidempotent = true")) == []
+    assert _shadowed(dungeon, dungeon.text.replace('run = "handlers.py:ids"', 'run = "story"')) != []
+    only_models = dungeon.text.replace('run = "handlers.py:ids"', 'run = "story"').replace(
+        'run = "handlers.py:join"', 'run = "poem"'
+    )
+    assert _shadowed(dungeon, only_models) == []
+
+
+def test_copied_traffic_that_the_strategy_does_not_copy_is_said_once(dungeon):
+    """That the key has no effect is enough."""
+    rollout = '[deploy.rollout]\nstrategy = "rolling"\nshadow_percent = 5\n'
+    pay = '[endpoints.pay]\nmodel = "story"\nidempotent = false\n'
+    assert [one.code for one in dungeon.notices(dungeon.text + rollout + pay) if one.code != "MA015"] == ["MA114"]
 
 
 def test_the_default_strategy_is_said_too(dungeon):

@@ -229,6 +229,50 @@ MISTAKES = [
         "call it night-shift",
     ),
     (
+        "capital name",
+        "port = 8000\n",
+        'port = 8000\n[jobs.Night_shift]\nrun = "handlers.py:ready"\n',
+        "MA025",
+        70,
+        7,
+        "Night_shift",
+        '"Night_shift" cannot be the name of a job',
+        "call it night-shift",
+    ),
+    (
+        "name whose plain form is taken",
+        "port = 8000\n",
+        'port = 8000\n[jobs.night]\nrun = "handlers.py:ready"\n[jobs.Night]\nrun = "handlers.py:ready"\n',
+        "MA025",
+        72,
+        7,
+        "Night",
+        '"Night" cannot be the name of a job',
+        "call it night-2",
+    ),
+    (
+        "one remote output for many inputs",
+        "port = 8000\n",
+        'port = 8000\n[jobs.x]\nendpoint = "both"\ninput = "s3://b/in-?.jsonl"\noutput = "s3://b/all.jsonl"\n',
+        "MA103",
+        73,
+        10,
+        '"s3://b/all.jsonl"',
+        "every input file would write the same output",
+        'write output = "s3://b/{stem}.jsonl"',
+    ),
+    (
+        "remote output over input",
+        "port = 8000\n",
+        'port = 8000\n[jobs.x]\nendpoint = "both"\ninput = "s3://b/x.jsonl"\noutput = "s3://b/x.jsonl"\n',
+        "MA103",
+        73,
+        10,
+        '"s3://b/x.jsonl"',
+        "the output would replace the input",
+        'write output = "s3://b/x-out.jsonl"',
+    ),
+    (
         "dotted name",
         "port = 8000\n",
         'port = 8000\n[jobs."a.b"]\nrun = "handlers.py:ready"\n',
@@ -250,3 +294,9 @@ def test_each_mistake_is_told_where_it_stands(dungeon, mistake):
 def test_each_mistake_can_be_mended(dungeon, mistake):
     """The file loads with the edit of its problem; where no edit can help, a command is told, or only the help."""
     dungeon.expect_mended(mistake)
+
+
+def test_the_query_of_a_web_address_is_no_pattern(dungeon):
+    """A "?" in it names no further files, so that one output is enough."""
+    address = "https://files.example/x.jsonl?signature=1"
+    dungeon.load(dungeon.text + f'[jobs.x]\nendpoint = "both"\ninput = "{address}"\noutput = "out/x.jsonl"\n')

@@ -17,6 +17,10 @@ def _told(dungeon, old, new):
         ('source = "models/story.onnx"', 'source = "$HOME/story.onnx"', "$HOME", "source"),
         ("port = 8000", 'host = "${HOST}"', "${HOST}", "host"),
         ("port = 8000", '[jobs.x]\nendpoint = "both"\ninput = "d/$(date).jsonl"\noutput = "o"', "$(date)", "input"),
+        ('source = "models/story.onnx"', 'source = "{env:HOME}/story.onnx"', "{env:HOME}", "source"),
+        ("port = 8000", 'host = "{env.HOST}"', "{env.HOST}", "host"),
+        ("port = 8000", 'host = "{{ HOST"', "{{", "host"),
+        ("port = 8000", 'host = "${HOST"', "${HOST", "host"),
         ("max_wait_ms = 15", 'files = { words = "{% if x %}w.txt" }', "{% if x %}", "words"),
     ],
 )  # fmt: skip
