@@ -13,7 +13,7 @@ from modelapp.document import Document, Layer, Sources
 from modelapp.errors import AppFileError, UsageError
 from modelapp.examination import InstalledPlugins
 from modelapp.loosening import Loosened, loosened
-from modelapp.mentions import mentioned
+from modelapp.mentions import choices, mentioned
 from modelapp.problems import OVERRIDE, Problem, in_order
 from modelapp.spans import Spans, index
 from modelapp.tables import BROKEN, Reader
@@ -130,7 +130,7 @@ def _read(
         "runtime": {name: spec.options for name, spec in plugins.runtimes.items()},
         "scheduler": {name: spec.options for name, spec in plugins.schedulers.items()},
     }
-    reader = Reader(sources, options, mentioned(data))
+    reader = Reader(sources, options, mentioned(data), choices(data))
     path = base.file
     app: App = reader.read(App, merged, root=path.resolve().parent, path=path)
     if app is BROKEN:

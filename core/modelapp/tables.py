@@ -25,6 +25,7 @@ _SHORTHAND: Mapping[type, str] = {Field: "type"}
 """Classes that a bare string stands for: it is the value of that one key."""
 _LEAVES = (FieldType,)
 NOTHING_MENTIONED: Mapping[str, Collection[str]] = {}
+NOTHING_CHOSEN: Mapping[KeyPath, Collection[str]] = {}
 
 
 @cache
@@ -47,7 +48,7 @@ class Reader:
     """Reads tables. `plugins`: kind ("runtime") -> name -> options class.
 
     `mentioned`: kind -> names that the file chooses somewhere, in a profile perhaps; a table may bear such a name
-    though no plugin of the name is installed.
+    though no plugin of the name is installed. `choices`: the names that each table chooses itself.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Reader:
         sources: Sources,
         plugins: Mapping[str, Mapping[str, type]],
         mentioned: Mapping[str, Collection[str]] = NOTHING_MENTIONED,
+        choices: Mapping[KeyPath, Collection[str]] = NOTHING_CHOSEN,
     ) -> None:
         self.problems: list[Problem] = []
         self.pending: list[KeyPath] = []
@@ -68,6 +70,7 @@ class Reader:
         self._sources = sources
         self._plugins = plugins
         self._mentioned = mentioned
+        self._choices = choices
 
     @cached_property
     def _complaints(self) -> "Complaints":
@@ -169,7 +172,7 @@ class Reader:
             self.refuse(place, self._complaints.no_table(None, table[name], place))
         elif not installed:
             self.unchecked.append(place)
-        elif not chosen:
+        elif name != table.get(kind) and name not in self._choices.get(path, ()):
             self.unused.append(place)
         return True
 

@@ -221,6 +221,14 @@ def test_options_that_nothing_chooses_are_a_warning(tale: Tale) -> None:
     assert [notice for notice in tale.read().notices if notice.code == "MA034"] == []
 
 
+def test_what_another_model_chooses_is_not_chosen_here(tale: Tale) -> None:
+    """Each model has options of its own."""
+    poem = '[models.poem]\nsource = "poem.bin"\nruntime = "python"\n'
+    tale.write(f"{poem}[models.story.python]\nbeams = 5\n[models.poem.onnx]\nthreads = 2\n")
+    told = [notice.source for notice in tale.read().notices if notice.code == "MA034"]
+    assert told == ["[models.story.python]", "[models.poem.onnx]"]
+
+
 @pytest.mark.parametrize(
     ("profiles", "marked", "help"),
     [
