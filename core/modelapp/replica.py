@@ -92,6 +92,9 @@ class Replica:
         self._plugins.ready(self.edition)
         self._reporter.tell("ready", release=self.edition.release)
         while True:
+            for model in self.edition.models.values():  # nobody waits for this
+                if model.ready:
+                    await model.remember()
             await reload.wait()
             reload.clear()
             started = perf_counter()

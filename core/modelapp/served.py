@@ -38,6 +38,7 @@ class ServedModel:
         self._execution: Execution | None = None
         self._batcher: Batcher | None = None
         self._concurrent = False
+        self._memory: Path | None = None
 
     @property
     def name(self) -> str:
@@ -129,9 +130,13 @@ class ServedModel:
 
     async def remember(self) -> None:
         """Keep what is known of the model for `check`: what goes in and out, and how long its runs took."""
-        if self._execution is not None and self.signature is not None:
+        if self._execution is None or self.signature is None:
+            return
+        if self._memory is None:  # told by its files, which may be others when it is closed
+            self._memory = await asyncio.to_thread(signaturecache.place, self._root, self.model)
+        if self._memory is not None:
             measured = Measured(self.signature, self._execution.least_ms)
-            await asyncio.to_thread(signaturecache.write, self._root, self.model, measured)
+            await asyncio.to_thread(signaturecache.keep, self._memory, measured)
 
     def fail(self, error: LoadError) -> None:
         """Take no requests, and say why."""
@@ -157,7 +162,8 @@ class ServedModel:
         """Finish what is queued and give the memory back."""
         if self._batcher is not None:
             await self._batcher.close()
-        await self.remember()
+        if self._memory is not None:
+            await self.remember()
         if self._loaded is not None:
             try:
                 self._loaded.close()

@@ -1,6 +1,6 @@
 """What is known of a model from when it last ran here: its inputs and outputs, and how long a run took.
 
-A replica writes it after its warm-up, `check` reads it, so that nothing is loaded to judge an app file. One small file
+A replica writes it once it is ready, `check` reads it, so that nothing is loaded to judge an app file. One small file
 a model in the user's cache folder, named by a digest of the model's files, runtime, device and options.
 """
 
@@ -34,13 +34,21 @@ class Measured:
 
 
 def write(root: Path, model: Model, measured: Measured) -> None:
+    """Keep what a model with the files that are there now showed; see `keep`."""
+    if (path := place(root, model)) is not None:
+        keep(path, measured)
+
+
+def place(root: Path, model: Model) -> Path | None:
+    """Where to keep what a model with the files that are there now shows; None where they cannot be read."""
+    return _path(root, model, Digests())
+
+
+def keep(path: Path, measured: Measured) -> None:
     """Keep what a model showed; a time of before is kept where there is no new one.
 
     A cache that cannot be written is no reason to stop.
     """
-    path = _path(root, model, Digests())
-    if path is None:
-        return
     if measured.run_ms is None and (before := _read(path)) is not None:
         measured = attrs.evolve(measured, run_ms=before.run_ms)
     draft = path.with_name(f"{path.name}.{os.getpid()}")

@@ -42,7 +42,6 @@ async def warm_up(
         if model.state == "warming":
             if model.name not in done:
                 await _warm_directly(model)
-            await model.remember()
             model.open_for_requests()
             yield model
 

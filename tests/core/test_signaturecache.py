@@ -1,11 +1,17 @@
 """What is known of a model from when it ran: kept by its files' digest, and forgotten with them."""
 
+import asyncio
+
 import attrs
 import pytest
 
 from modelapp import signaturecache
 from modelapp.app import Model
 from modelapp.digests import SIGNATURES, Digests, cache_dir
+from modelapp.nulloptions import RuntimeOptions
+from modelapp.nullruntime import NullRuntime
+from modelapp.runtime import Placement
+from modelapp.served import ServedModel
 from modelapp.signature import Signature, TensorSpec
 from modelapp.signaturecache import Measured
 
@@ -55,6 +61,22 @@ def test_changed_weights_are_another_model(root):
     signaturecache.write(root, MODEL, Measured(SIGNATURE, 1.0))
     (root / "story.onnx").write_bytes(b"weightz")
     assert signaturecache.read(root, MODEL) is None
+
+
+def test_what_old_weights_showed_is_never_said_of_new_ones(root):
+    """A model that a reload replaced is closed when its files are others already."""
+    model = Model(name="story", source="story.onnx", runtime="null", options=RuntimeOptions())
+
+    async def live():
+        served = ServedModel(root, model, Placement())
+        await served.load(NullRuntime())
+        await served.remember()
+        assert signaturecache.read(root, model) is not None
+        (root / "story.onnx").write_bytes(b"weightz")
+        await served.close()
+
+    asyncio.run(live())
+    assert signaturecache.read(root, model) is None
 
 
 def test_a_time_is_kept_where_there_is_no_new_one(root):
