@@ -67,6 +67,8 @@ class Batcher:
 
     def tune(self, limits: Limits) -> None:
         """Obey other bounds from now on. Whoever waits keeps the place, also a work that is too large now."""
+        if limits == self._queue.limits:
+            return
         self._queue.limits, threads = limits, self._threads
         self._threads = self._new_threads(limits)
         threads.shutdown(wait=False)  # what runs there still ends

@@ -99,11 +99,9 @@ class Execution:
         started = perf_counter()
         try:
             answers = self.loaded.infer(rows, run)
-        except BaseException:
-            run.infer_s += perf_counter() - started
-            raise
-        seconds = perf_counter() - started
-        run.infer_s += seconds
+        finally:
+            seconds = perf_counter() - started
+            run.infer_s += seconds
         self._runs += 1
         self._least_s = min(self._least_s, seconds)
         return answers

@@ -1,16 +1,16 @@
 """Guarantees that a profile or an override loosens. Whoever shows a result names them beside it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import attrs
 
+from modelapp.arrangements import table_class
 from modelapp.document import Sources
 from modelapp.guarantees import Guarantees
 from modelapp.spans import KeyPath
-from modelapp.strict import without_none
 from modelapp.suggestions import toml
-from modelapp.tables import columns
+from modelapp.tables import are_named, columns
 
 
 @attrs.frozen
@@ -48,26 +48,16 @@ def _changed(cls: type, before: Any, after: Any, path: KeyPath) -> Iterator[tupl
     if not isinstance(before, Mapping) or not isinstance(after, Mapping):
         return
     for name, one in columns(cls).items():
-        inner = _table_class(one.type)
+        inner = table_class(one.type)
         if inner is None:
             stated = before.get(name, one.default)
             if name in after and after[name] != stated:
                 yield (*path, name), stated, after[name], one.metadata.get("looser", "")
-        elif one.metadata.get("one_or_named") and _are_named(before.get(name)):
+        elif one.metadata.get("one_or_named") and are_named(before.get(name)):
             for each, table in before[name].items():
                 yield from _changed(inner, table, _below(after.get(name), each), (*path, name, each))
         else:
             yield from _changed(inner, before.get(name), after.get(name), (*path, name))
-
-
-def _table_class(wanted: Any) -> type | None:
-    wanted = without_none(wanted)
-    inner = get_args(wanted)[1] if isinstance(get_origin(wanted), type) and len(get_args(wanted)) == 2 else wanted
-    return inner if isinstance(inner, type) and attrs.has(inner) else None
-
-
-def _are_named(table: Any) -> bool:
-    return isinstance(table, Mapping) and bool(table) and all(isinstance(item, Mapping) for item in table.values())
 
 
 def _below(table: Any, name: str) -> Any:

@@ -21,6 +21,7 @@ from modelapp.app import App, Model
 from modelapp.digests import Digests
 from modelapp.errors import ModelAppError
 from modelapp.fieldtype import FieldType
+from modelapp.requirements import canonical as canonical_name
 
 DIGITS = 16
 _ABSENT = "absent"
@@ -136,9 +137,8 @@ def environment() -> dict[str, str]:
     found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
     for distribution in metadata.distributions():
         name, version = _name_and_version(distribution)
-        name = re.sub(r"[-_.]+", "-", name).lower()
         if name:
-            found.setdefault(f"dist {name}", version)
+            found.setdefault(f"dist {canonical_name(name)}", version)
     return found
 
 

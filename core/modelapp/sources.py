@@ -13,6 +13,7 @@ import attrs
 from modelapp.app import Model
 from modelapp.enclosure import remedy
 from modelapp.errors import LoadError
+from modelapp.requirements import canonical
 from modelapp.runtime import Artefact
 
 PACKAGE = "package:"
@@ -132,7 +133,7 @@ def _not_installed(package: str) -> LoadError:
     installs = [
         module
         for module, distributions in importlib.metadata.packages_distributions().items()
-        if any(_canonical(package) == _canonical(distribution) for distribution in distributions)
+        if any(canonical(package) == canonical(distribution) for distribution in distributions)
     ]
     if installs:
         return LoadError(
@@ -141,12 +142,8 @@ def _not_installed(package: str) -> LoadError:
         )
     return LoadError(
         f'the package "{package}" is not installed',
-        help=remedy(f"pip install {_canonical(package)}"),
+        help=remedy(f"pip install {canonical(package)}"),
     )
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _missing(source: str, folder: Path, *, package: str = "") -> LoadError:

@@ -44,6 +44,11 @@ def plugin_column(cls: type) -> "attrs.Attribute[Any] | None":
     return next((one for one in attrs.fields(cls) if "plugin" in one.metadata), None)
 
 
+def are_named(value: Any) -> bool:
+    """Whether what stands where one table or named ones may are named ones."""
+    return isinstance(value, dict) and bool(value) and all(isinstance(item, dict) for item in value.values())
+
+
 class Reader:
     """Reads tables. `plugins`: kind ("runtime") -> name -> options class.
 
@@ -214,7 +219,7 @@ class Reader:
 
     def _one_or_named(self, cls: type, value: Any, path: KeyPath, around: "Around") -> Any:
         """One table, which is called "", or tables with names below it."""
-        if isinstance(value, dict) and value and all(isinstance(item, dict) for item in value.values()):
+        if are_named(value):
             return self._mapping(cls, value, path, around)
         if isinstance(value, list) and value:
             for problem in self._complaints.in_a_list(value, path):

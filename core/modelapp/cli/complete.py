@@ -5,16 +5,14 @@ than a key stroke.
 """
 
 import argparse
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from modelapp.cli.console import Console
 from modelapp.cli.parser import FILE
+from modelapp.suggestions import toml_key
 
 Table = Mapping[str, Any]
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _NOT_OVERRIDDEN = ("profiles", "tests")
 
 
@@ -89,7 +87,7 @@ def _keys(app: Table, _: list[str]) -> Iterator[str]:
 
     def below(table: Table, lead: str) -> Iterator[str]:
         for key, value in table.items():
-            place = lead + (key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False))
+            place = lead + toml_key(key)
             if isinstance(value, dict):
                 yield from below(value, f"{place}.")
             else:
