@@ -156,13 +156,28 @@ class Examination:
             return False
         if (self.root / text).is_file():
             return True
+        self._absent(text, path, code, command)
+        return False
+
+    def is_there(self, text: str, path: KeyPath) -> bool:
+        """Whether a text names a file or folder in the app's folder; notes a warning where it does not.
+
+        A model's files may come later, by another hand; the app file is valid without them.
+        """
+        if not self.is_path(text, path):
+            return False
+        if (self.root / text).exists():
+            return True
+        self._absent(text, path, "MA057", severity="warning")
+        return False
+
+    def _absent(self, text: str, path: KeyPath, code: str, command: str = "", **more: Any) -> None:
         folder = (self.root / text).parent
         near = closest(Path(text).name, [one.name for one in folder.iterdir()]) if folder.is_dir() else None
         edit = self.sources.replace(path, toml(str(PurePosixPath(text).parent / near))) if near else None
         advice = f'did you mean "{PurePosixPath(text).parent / near}"?' if near else f"put the file at {text}"
         message, command = f"there is no file {text}", "" if edit else command
-        self.add(code, message, path, "not found beside app.toml", advice, edit=edit, command=command)
-        return False
+        self.add(code, message, path, "not found beside app.toml", advice, edit=edit, command=command, **more)
 
     def handler(self, ref: str, path: KeyPath, *, count: int | None = None, what: str = "") -> Definition | None:
         """Look up "file.py:name", and whether it takes `count` positional arguments, which are `what`."""

@@ -133,4 +133,4 @@ def _source(exam: Examination, source: str, path: KeyPath) -> None:
                 f"name a class of {source.partition(':')[0]}",
             )
     elif "://" not in source and not source.startswith("package:"):
-        exam.is_path(source, path)
+        exam.is_there(source, path)

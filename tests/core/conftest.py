@@ -169,6 +169,8 @@ class Dungeon:
         self.root = root
         (root / "handlers.py").write_text(HANDLERS)
         (root / "data").mkdir()
+        (root / "models").mkdir()
+        (root / "models" / "story.onnx").write_bytes(b"weights")
         for name in ("cave.png", "holdout.jsonl", "words.json"):
             (root / "data" / name).write_text("")
 

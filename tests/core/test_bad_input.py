@@ -117,6 +117,7 @@ def test_a_name_that_would_break_an_app_s_id(dungeon, name):
 
 def test_forms_of_toml_1_1_are_read_and_noted(dungeon):
     """The file is valid, and the note says who else may refuse it."""
+    (dungeon.root / "story.onnx").touch()
     text = SMALL.replace('photo = "image?"', 'photo = {\n  type = "image?",\n}')
     assert not dungeon.everything(text)
     assert [notice.code for notice in dungeon.notices(text)] == ["MA009"]

@@ -467,3 +467,29 @@ def test_a_probe_that_fails_is_no_problem_of_the_file(dungeon, plugins):
     plugins.runtimes["onnx"] = attrs.evolve(plugins.runtimes["onnx"], probe=probe)
     dungeon.load()
     assert [one for one in check_app(dungeon.root / "app.toml", plugins).notices if one.code == "MA036"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "marked"),
+    [
+        ('"models/story.onnx"', '"models/stroy.onnx"', '"models/stroy.onnx"'),
+        (
+            'source = "models/story.onnx"',
+            'source = "models/story.onnx"\nfiles = { words = "models/stroy.onnx" }',
+            '"models/stroy.onnx"',
+        ),
+    ],
+)
+def test_a_model_file_that_is_not_there_is_a_warning_at_its_place(dungeon, old, new, marked):
+    """The file is valid, as the model may come later; the near name is told, and its edit leaves nothing to say."""
+    text = dungeon.text.replace(old, new, 1)
+    (told,) = [one for one in dungeon.notices(text) if one.code == "MA057"]
+    assert (told.severity, told.source[told.column - 1 :][: told.length]) == ("warning", marked)
+    assert told.help == 'did you mean "models/story.onnx"?'
+    assert [one for one in dungeon.notices(told.edit.apply(text)) if one.code == "MA057"] == []
+
+
+def test_a_folder_may_be_a_model(dungeon):
+    """A source need not be a single file."""
+    text = dungeon.text.replace('"models/story.onnx"', '"models"', 1)
+    assert [one for one in dungeon.notices(text) if one.code == "MA057"] == []
