@@ -56,7 +56,8 @@ class Reloader:
                 return None
             return *await self._build(now, new, what), what
         except ModelAppError as error:
-            self._reporter.tell("kept", reason=str(error), place=getattr(error, "place", ""))
+            place = getattr(error, "place", "")
+            self._reporter.tell("kept", reason=f"{place}: {error}" if place else str(error), place=place)
         except Exception as error:  # whatever a file or a plugin brings about, requests are still answered
             log.exception("the changed files could not be taken over")
             self._reporter.tell("kept", reason=f"{type(error).__name__}: {error}")

@@ -1,10 +1,12 @@
 """The first calls of a replica: every model answers an example before anyone waits for it."""
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Mapping
 from time import monotonic
 from typing import Any
 
+from modelapp.answers import Outputs
 from modelapp.app import App
 from modelapp.call import Call
 from modelapp.errors import LoadError, RequestError
@@ -49,12 +51,13 @@ async def warm_up(
 async def _warm_through(pipeline: Pipeline, used: list[ServedModel], document: Mapping[str, Any]) -> None:
     """Ask the endpoint as often as its most demanding model wants, each arm. Raises RequestError."""
     endpoint = pipeline.endpoint
-    inputs = Inputs(endpoint.input)
+    inputs, outputs = Inputs(endpoint.input), Outputs(endpoint.output)
     for arm in endpoint.split.arms if endpoint.split else [""]:
         for _ in range(max(model.model.warmup_calls for model in used)):
             call = Call(monotonic())
             call.arm = arm
-            await pipeline.run(inputs.read(copy.deepcopy(document)), call)  # a function may change what it is given
+            result = await pipeline.run(inputs.read(copy.deepcopy(document)), call)  # a function may change its input
+            await asyncio.to_thread(outputs.encode, result)  # an answer that could not be sent is none
 
 
 def _judge(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 import urllib.error
@@ -369,3 +370,42 @@ def test_the_running_app_is_found_by_its_new_release(watched: Watched, modelapp:
     assert json.loads(asked.stdout)["text"] == "B?"
     assert "using the running app" in asked.stderr
     assert "have changed" not in asked.stderr
+
+
+def test_another_host_on_the_same_port_starts_the_command_again(
+    write_app: Callable[..., Path], background: Callable[..., Any]
+) -> None:
+    """The port is this very app's own, so that it being taken is no reason to stay."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = f'[server]\nhost = "127.0.0.1"\nport = {port}\n'
+    root = write_app(TOML + server, {"handlers.py": HANDLERS, "up.py": MODEL})
+    watched = Watched(root, background("run", "--watch", cwd=root))
+    watched.edit("app.toml", 'host = "127.0.0.1"', 'host = "127.0.0.2"')
+    watched.expect(r"a new process is needed")
+    watched.expect(r"tests: 1 passed")
+    assert f"serving http://127.0.0.2:{port}" in watched.command.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("raise ValueError(1)\n", r"handlers\.py:3: ValueError: 1"),
+        ("import nothere\n", r"handlers\.py:3: ModuleNotFoundError"),
+    ],
+)
+def test_what_a_file_of_handlers_raises_is_told_with_its_place(watched: Watched, more: str, says: str) -> None:
+    """File and line, as `run` tells it."""
+    path = watched.root / "handlers.py"
+    path.write_text(path.read_text() + more)
+    watched.expect("the running app stays")
+    watched.expect(says)
+
+
+def test_an_answer_without_what_is_declared_is_not_taken_over(watched: Watched) -> None:
+    """The warm-up's answer could not be sent, so the old one stays."""
+    watched.edit("app.toml", "[[tests]]", '[endpoints.shout.output]\ntext = "str"\nmarks = "int"\n[[tests]]')
+    watched.expect(r"the running app stays")
+    watched.expect(r'"marks" is missing')
+    assert watched.ask()[1]["text"] == "A!"

@@ -146,7 +146,8 @@ class Watch:
             self._build_environment()
             before, now = self._opened.app.server, opened.app.server
             if (before.host, before.port) != (now.host, now.port):
-                listener.listen(now.host, now.port).close()
+                # A port that stays is held by this very app, on its old host perhaps.
+                listener.listen(now.host, 0 if now.port == before.port else now.port).close()
         except ModelAppError as error:
             self._broken = True
             self._console.error(f"error: {error}\nthe running app stays")
