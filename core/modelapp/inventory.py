@@ -6,6 +6,7 @@ import sys
 import attrs
 
 from modelapp.discovery import contained
+from modelapp.enclosure import remedy
 from modelapp.runtime import Availability, RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
 
@@ -64,7 +65,7 @@ def part_of(spec: RuntimeSpec | SchedulerSpec) -> Part:
         api_versions=tuple(sorted(spec.api_versions)),
         ok=found.ok,
         missing=found.missing,
-        fix=found.fix,
+        fix=remedy(found.fix) if found.fix else "",
         devices=found.devices,
         scripted=SCRIPTED in spec.capabilities,
     )

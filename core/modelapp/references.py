@@ -8,6 +8,7 @@ from modelapp import appchecks, testchecks, wiring
 from modelapp.app import App, Model
 from modelapp.digests import SIGNATURES, cache_dir
 from modelapp.document import Sources
+from modelapp.enclosure import remedy
 from modelapp.errors import PluginError
 from modelapp.examination import Examination, InstalledPlugins
 from modelapp.handlers import split_ref
@@ -110,8 +111,8 @@ def _library(exam: Examination, spec: RuntimeSpec, path: KeyPath) -> None:
     if not found.ok:
         message = f'runtime "{spec.name}" cannot open a model here'
         label = f"it lacks {found.missing}" if found.missing else "it says that it lacks something"
-        is_command = found.fix.startswith("pip ")
-        advice, command = ("", found.fix) if is_command else (found.fix, "")
+        fix = remedy(found.fix)
+        advice, command = ("", fix) if fix.startswith("pip ") else (fix, "")
         exam.add("MA036", message, path, label, advice, command=command, severity="warning")
 
 
