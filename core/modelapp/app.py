@@ -56,12 +56,10 @@ class Model:
     device: str = key("where it runs", default="cpu")
     max_batch_size: int = key("the most rows one run may hold", default=1, min=1)
     max_wait_ms: float = key("the longest a row may wait for company while the model is idle", default=0, min=0)
-    max_batch_cost: float = key("the most cost one run may hold; 0: no bound", default=0, min=0, pending=True)
-    cost: Literal["rows", "tokens", "padded_tokens"] = key("what a request costs", default="rows", pending=True)
-    buckets: tuple[int | tuple[int, ...], ...] = key(
-        "lengths or shapes that rows are padded to", default=(), pending=True
-    )
-    priority_levels: int = key("how many levels of priority requests may have", default=1, min=1, pending=True)
+    max_batch_cost: float = key("the most cost one run may hold; 0: no bound", default=0, min=0)
+    cost: Literal["rows", "tokens", "padded_tokens"] = key("what a request costs", default="rows")
+    buckets: tuple[int | tuple[int, ...], ...] = key("lengths or shapes that rows are padded to", default=())
+    priority_levels: int = key("how many levels of priority requests may have", default=1, min=1)
     max_queue: int = key("the most rows that may wait; one more is refused with 429", default=64, min=1)
     concurrency: int = key("runs at the same time, where the runtime can", default=1, min=1)
     threads: int = key("threads of one run; 0: the cores shared among replicas", default=0, min=0)
@@ -101,8 +99,8 @@ class Field:
     shape: tuple[int, ...] = key("dimensions of a tensor; -1: any", default=())
     fields: Mapping[str, "Field"] = key("the fields of a record", factory=dict)
     fields_from: str = key("a TOML file with the fields of a record, one entry a field", default="")
-    sensitive: bool = key("its values are masked wherever they would be shown or kept", default=False, pending=True)
-    allow_hosts: tuple[str, ...] = key("hosts from which a URL in its place may be fetched", default=(), pending=True)
+    sensitive: bool = key("its values are masked wherever they would be shown or kept", default=False)
+    allow_hosts: tuple[str, ...] = key("hosts from which a URL in its place may be fetched", default=())
 
     @property
     def required(self) -> bool:
@@ -146,9 +144,10 @@ class Endpoint:
         "sending a request twice does no harm; default: when every step is a model", default=None, pending=True
     )
     access_log: Literal["sample", "all", "off"] = key(
-        "which requests are logged; sample: errors, the slowest and 1 %", default="sample", pending=True
+        "which requests are logged; sample: errors, the slowest and 1 %", default="sample"
     )
     max_body_mb: float | None = key("largest request body; default: the server's", default=None, min=0.001)
+    max_concurrent: int = key("the most requests in progress; 0: no bound of its own", default=0, min=0)
     preprocess: str = key('"file.py:function" applied to the inputs first', default="")
     postprocess: str = key('"file.py:function" applied to the result last', default="")
     input: Mapping[str, Field] = key("the fields of a request", factory=dict)
@@ -200,18 +199,38 @@ class AppTest:
 
 
 @attrs.frozen(kw_only=True)
+class Token:
+    """[server.tokens.NAME]: what the holder of a bearer token of that name may do."""
+
+    name: str = attrs.field(metadata={"from_header": True})
+    endpoints: tuple[str, ...] | None = key("endpoints it may call; default: all", default=None)
+    models: tuple[str, ...] | None = key(
+        "models it may call past the endpoints; default: all, or none where `endpoints` is given",
+        default=None,
+    )
+    rate_per_s: float = key("the most requests a second; 0: no bound", default=0, min=0)
+    max_concurrent: int = key("the most requests in progress; 0: no bound", default=0, min=0)
+    admin: bool = key("it may load and unload models", default=False)
+
+
+@attrs.frozen(kw_only=True)
 class Server:
     """[server]"""
 
     host: str = key("the address to listen on", default="127.0.0.1")
     port: int = key("the port; 0: any free one", default=8000, min=0, max=65535)
     max_body_mb: float = key("largest request body of any route", default=10, min=0.001)
-    grpc_port: int = key("the port for gRPC; 0: none", default=0, min=0, max=65535, pending=True)
-    tokens_env: str = key("the environment variable that holds the accepted bearer tokens", default="", pending=True)
-    rate_per_s: float = key("the most requests a second; 0: no bound", default=0, min=0, pending=True)
-    max_concurrent: int = key("the most requests in progress; 0: no bound of its own", default=0, min=0, pending=True)
-    tls_cert: str = key("file with the certificate, PEM", default="", pending=True)
-    tls_key: str = key("file with its key, PEM", default="", pending=True)
+    grpc_port: int = key("the port for gRPC; 0: none", default=0, min=0, max=65535)
+    tokens_env: str = key("the environment variable that holds the accepted bearer tokens", default="")
+    rate_per_s: float = key("the most requests a second; 0: no bound", default=0, min=0)
+    max_concurrent: int = key("the most requests in progress; 0: no bound of its own", default=0, min=0)
+    tokens: Mapping[str, Token] = key("what each named token may do", factory=dict)
+    metrics_port: int = key(
+        "a port of their own for the metrics; 0: /metrics of the server", default=0, min=0, max=65535
+    )
+    log_format: Literal["text", "json"] = key("how log lines are written", default="text")
+    tls_cert: str = key("file with the certificate, PEM", default="")
+    tls_key: str = key("file with its key, PEM", default="")
     drain_s: float = key("longest time requests in progress have when the server stops", default=35, min=0)
 
 

@@ -1,7 +1,6 @@
 """The batcher at work: it feeds one model from its queue, on the loop or on threads, and answers whoever waits."""
 
 import asyncio
-import logging
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +12,9 @@ from modelapp.blame import failure
 from modelapp.call import Call
 from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, NotReady, RequestError
 from modelapp.isolation import Isolated, run_isolated
+from modelapp.observing import Observers
 from modelapp.pacing import Pacing
 from modelapp.runtime import Run
-
-log = logging.getLogger("modelapp")
 
 
 class Executes(Protocol):
@@ -47,8 +45,11 @@ class Batcher:
     uvloop's, which stands still between turns and counts whole milliseconds.
     """
 
-    def __init__(self, name: str, execution: Executes, limits: Limits, *, root: Path = Path()) -> None:
+    def __init__(
+        self, name: str, execution: Executes, limits: Limits, *, root: Path = Path(), observers: Observers | None = None
+    ) -> None:
         self._name = name
+        self._observers = observers or Observers()
         self._root = root
         self._execution = execution
         self._queue = BatchQueue(limits)
@@ -61,9 +62,7 @@ class Batcher:
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
         self._drained: asyncio.Future[None] | None = None
-        self.extra_runs = 0
-        self.runs = 0
-        self.rows_run = 0
+        self.extra_runs = self.runs = self.rows_run = 0
 
     def tune(self, limits: Limits) -> None:
         """Obey other bounds from now on. Whoever waits keeps the place, also a work that is too large now."""

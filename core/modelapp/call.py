@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelapp.errors import Cancelled, DeadlineExceeded
 
@@ -37,6 +37,30 @@ class Call:
     """What every layer below the edge knows about one request. Times are seconds of `time.monotonic`."""
 
     # Defaults stand on the class: most requests never set them, and a request is made for every one.
+    protocol: str = ""
+    """Which protocol it came by: "natural", "oip", "grpc" and the like."""
+    endpoint: str = ""
+    model: str = ""
+    """The model, where a protocol calls one past the endpoints."""
+    release: str = ""
+    token: str = ""
+    """The name of the bearer token that it came with; never the token."""
+    priority: int = 0
+    """1 is the most urgent level; 0: the model's default."""
+    traceparent: str = ""
+    """The W3C trace context that it came with, as it stood in the header."""
+    status: int = 0
+    outcome: str = ""
+    """"ok", or the code of the error; "" until it has ended."""
+    ended_s: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    rows: int = 0
+    device_s: float = 0.0
+    """Seconds of model runs, its share by rows of each run it was part of."""
+    cpu_s: float = 0.0
+    runs: tuple[Any, ...] = ()
+    """The `modelapp.observing.ModelRun`s it was part of, kept while somebody watches."""
     arm: str = ""
     probe: str = ""
     trusted: bool = False

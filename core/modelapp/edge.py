@@ -8,17 +8,20 @@ import contextlib
 import hmac
 import logging
 import re
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 
+from modelapp.admission import Admission
 from modelapp.call import CONTROL_HEADER, Call, is_cancelled
-from modelapp.errors import BadRequest, DeadlineExceeded, QueueFull, RequestError, SlowBody, TooLarge
-from modelapp.lifecycle import Lifecycle
+from modelapp.errors import BadRequest, DeadlineExceeded, RequestError, SlowBody, TooLarge
+from modelapp.observing import Observers
 from modelapp.overdue import Overdue
-from modelapp.routes import HttpRequest, HttpResponse, RouteTable
+from modelapp.routes import HttpRequest, HttpResponse, HttpStream, RouteTable
+from modelapp.streaming import send_stream
 
 if TYPE_CHECKING:
     from granian._granian import RSGIHTTPProtocol as HTTPProtocol
@@ -44,20 +47,21 @@ _UNSHAPED = HttpResponse(500, b'{"error":{"code":"internal","message":"the serve
 class Edge:
     """Answers requests by `table`, which may be replaced while it serves.
 
-    `control_token` makes a caller trusted, "" trusts nobody. More than `max_in_flight` requests at a time get 429.
+    `control_token` makes a caller trusted, "" trusts nobody. `observers` are told of every request.
     """
 
     def __init__(
         self,
         table: RouteTable,
-        lifecycle: Lifecycle,
+        admission: Admission,
         *,
         control_token: str = "",
-        max_in_flight: int = 4096,
+        observers: Observers | None = None,
     ) -> None:
         self.table = table
-        self.lifecycle = lifecycle
-        self.max_in_flight = max_in_flight
+        self.lifecycle = admission.lifecycle
+        self._admission = admission
+        self._observers = observers or Observers()
         self._token = control_token.encode()
         self._overdue: Overdue
 
@@ -77,8 +81,8 @@ class Edge:
         lifecycle.enter()
         try:
             route, params = table.find(method, path)
-            if (lifecycle.refusing or lifecycle.in_flight > self.max_in_flight) and not route.always:
-                self._refuse()
+            call.endpoint, call.protocol = route.name, route.protocol
+            self._admission.enter(call, route.access, route.name or params.get("model", ""), always=route.always)
             timeout_s = route.timeout_s
             if timeout_s is not None:
                 call.deadline_s = call.arrived_s + timeout_s
@@ -92,28 +96,34 @@ class Edge:
                 task = self._watch(call.arrived_s + timeout_s)
             unread = False
             request = HttpRequest(method, path, scope.query_string, headers, body, params, call)
-            self._send(protocol, call, table, await route.handler(request))
+            answer = await route.handler(request)
+            if isinstance(answer, HttpStream):
+                await self._stream(protocol, call, table, answer, task)
+            else:
+                call.outcome = "ok"
+                self._send(protocol, call, table, answer)
         except RequestError as error:
-            self._send(protocol, call, table, self._shape(table, path, error))
+            self._send(protocol, call, table, self._shape(table, call, path, error))
         except GeneratorExit:
             raise
         except BaseException as error:  # whatever a handler or plugin raises, sys.exit too, the client gets an answer
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                if task is None or not self._overdue.expired(task):
+                if not self._expired(task):
                     raise
-                task.uncancel()
                 failure = self._too_late(call, unread)
                 unread = False
             else:
                 _log.exception("request %s: %s %r failed", call.id, method, path)
                 failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
-            self._send(protocol, call, table, self._shape(table, path, failure))
+            self._send(protocol, call, table, self._shape(table, call, path, failure))
         finally:
             if task is not None:
                 self._overdue.remove(task)
             call.close()
             table.in_flight -= 1
+            self._admission.leave(call)
             lifecycle.leave()
+            self._observers.request_ended(call)
         if unread and method not in _BODILESS and "expect" not in headers:
             await _linger(headers, protocol)
 
@@ -128,16 +138,18 @@ class Edge:
             call.arm = headers.get(ARM_HEADER, "")
         return call
 
-    def _refuse(self) -> None:
-        if self.lifecycle.refusing:
-            raise self.lifecycle.not_ready()
-        raise QueueFull(f"{self.max_in_flight} requests are in progress already", retry_after_s=1)
-
     def _watch(self, deadline_s: float) -> "asyncio.Task[Any]":
         task = asyncio.current_task(self._loop)
         assert task is not None  # the server runs each request in a task
         self._overdue.add(task, deadline_s)
         return task
+
+    def _expired(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Whether the task was cancelled since its time is over; it may then go on to say so."""
+        if task is None or not self._overdue.expired(task):
+            return False
+        task.uncancel()
+        return True
 
     def _too_late(self, call: Call, unread: bool) -> RequestError:
         call.cancel()  # what still waits somewhere for this request need not run
@@ -145,7 +157,8 @@ class Edge:
             return SlowBody("the body did not arrive in time")
         return DeadlineExceeded("the time allowed for this request is over")
 
-    def _shape(self, table: RouteTable, path: str, error: RequestError) -> HttpResponse:
+    def _shape(self, table: RouteTable, call: Call, path: str, error: RequestError) -> HttpResponse:
+        call.outcome = error.code
         try:
             response = table.error_shape(path)(error)
         except Exception:  # a plugin's error shape is no reason to answer nothing
@@ -159,7 +172,27 @@ class Edge:
         return HttpResponse(response.status, response.body, response.content_type, response.headers + extra)
 
     def _send(self, protocol: "HTTPProtocol", call: Call, table: RouteTable, response: HttpResponse) -> None:
-        timing = f"total;dur={(monotonic() - call.arrived_s) * 1e3:.3f}"
+        call.bytes_out = len(response.body)
+        protocol.response_bytes(response.status, self._headers(call, table, response), response.body)
+
+    async def _stream(
+        self,
+        protocol: "HTTPProtocol",
+        call: Call,
+        table: RouteTable,
+        answer: HttpStream,
+        task: "asyncio.Task[Any] | None",
+    ) -> None:
+        headers = partial(self._headers, call, table, answer)
+        await send_stream(
+            lambda: protocol.response_stream(answer.status, headers()), call, answer, lambda: self._expired(task)
+        )
+        call.ended_s = monotonic()
+
+    def _headers(self, call: Call, table: RouteTable, response: HttpResponse | HttpStream) -> list[tuple[str, str]]:
+        call.ended_s = monotonic()
+        call.status = response.status
+        timing = f"total;dur={(call.ended_s - call.arrived_s) * 1e3:.3f}"
         if call.timings_ms:
             parts = ", ".join([f"{name};dur={ms:.3f}" for name, ms in call.timings_ms.items()])
             timing = f"{parts}, {timing}"
@@ -176,7 +209,7 @@ class Edge:
             headers.append((ARM_HEADER, call.arm))
         if self.lifecycle.closing:
             headers.append(_CLOSE)
-        protocol.response_bytes(response.status, headers, response.body)
+        return headers
 
 
 async def _read_body(most: int, headers: Any, protocol: "HTTPProtocol") -> bytes:

@@ -12,6 +12,8 @@ ModelAppError                     exit code of the command line that ends with i
 │   └── PortInUseError                the port is taken
 └── RequestError                  -   one request's outcome; carries HTTP status and a metric label
     ├── BadRequest            400     bytes that cannot be read: broken JSON, a cut body
+    ├── Unauthorized          401     no bearer token, or an unknown one
+    ├── Forbidden             403     a token that may not do this
     ├── NotFound              404     no such route or model
     ├── MethodNotAllowed      405
     ├── SlowBody              408     the body did not arrive in time
@@ -19,9 +21,11 @@ ModelAppError                     exit code of the command line that ends with i
     ├── UnsupportedMedia      415
     ├── InvalidInput          422     readable, but not what was declared; names the field
     ├── QueueFull             429     with Retry-After
+    ├── RateLimited           429     more requests a second than allowed; with Retry-After
     ├── Cancelled             499     the client left
     ├── ModelFailed           500     the model raised, or answered what it did not declare
     ├── NotReady              503     starting, draining, or the model did not load; with Retry-After
+    ├── ModelDied             503     the model can answer no more until it is loaded again
     ├── OutOfMemory           503
     └── DeadlineExceeded      504     queue time included
 """
@@ -165,6 +169,18 @@ class BadRequest(RequestError):
     status, code = 400, "bad_request"
 
 
+class Unauthorized(RequestError):
+    """The request carries no bearer token, or one that is not known."""
+
+    status, code = 401, "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The token is known and may not do this."""
+
+    status, code = 403, "forbidden"
+
+
 class NotFound(RequestError):
     """No such route, model or version."""
 
@@ -207,6 +223,12 @@ class QueueFull(RequestError):
     status, code = 429, "queue_full"
 
 
+class RateLimited(RequestError):
+    """More requests a second than the server or the token allows; Retry-After says when the next one may come."""
+
+    status, code = 429, "rate_limited"
+
+
 class Cancelled(RequestError):
     """The client left before the answer."""
 
@@ -223,6 +245,12 @@ class NotReady(RequestError):
     """The replica, or one model, takes no requests now."""
 
     status, code = 503, "not_ready"
+
+
+class ModelDied(RequestError):
+    """The model, or the device it ran on, can answer no more until it is loaded again: the replica ends itself."""
+
+    status, code = 503, "model_died"
 
 
 class OutOfMemory(RequestError):

@@ -35,7 +35,10 @@ def health_protocol(service: Service, document: Mapping[str, object]) -> Protoco
         return index
 
     handlers = {"/livez": livez, "/readyz": readyz, "/openapi.json": openapi, "/": root}
-    routes = [Route("GET", path, handler, document=OPERATIONS[path], always=True) for path, handler in handlers.items()]
+    routes = [
+        Route("GET", path, handler, document=OPERATIONS[path], always=True, access="open")
+        for path, handler in handlers.items()
+    ]
     return ProtocolRoutes(name="health", prefix="/", routes=tuple(routes), error=natural_error)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 import pluggy
 
+from modelapp.observing import Observer
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
-from modelapp.service import Service
+from modelapp.service import Host, Service, SideServer
 
 PROJECT = "modelapp"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -41,6 +42,22 @@ def modelapp_schedulers() -> Iterable[SchedulerSpec]:  # type: ignore[empty-body
 def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:  # type: ignore[empty-body]
     """The protocols this plugin speaks for `service`. Called in each replica before it listens, and again with another
     `service` for each change of the app's files that is taken over while it serves.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_observers(host: Host) -> Iterable[Observer]:  # type: ignore[empty-body]
+    """Who wants to be told of every request and every run of a model. Called once a replica, before it loads anything.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_servers(host: Host) -> Iterable[SideServer]:  # type: ignore[empty-body]
+    """Servers on ports of their own. Called once a replica; they are started before its models are loaded.
 
     .. versionadded:: 0.1
     """

@@ -12,6 +12,7 @@ from modelapp.enclosure import remedy
 from modelapp.errors import LoadError, ModelAppError
 from modelapp.inventory import probe
 from modelapp.launch import thread_budget
+from modelapp.observing import Observers
 from modelapp.plugins import Plugins
 from modelapp.replicaevents import Reporter
 from modelapp.runtime import Placement, Runtime, RuntimeSpec
@@ -24,16 +25,18 @@ log = logging.getLogger("modelapp")
 class Loading:
     """Loads for one replica. A runtime is opened once and then serves every model that names it."""
 
-    def __init__(self, plugins: Plugins, reporter: Reporter) -> None:
+    def __init__(self, plugins: Plugins, reporter: Reporter, observers: Observers | None = None) -> None:
         self.threads = thread_budget()
         self._plugins = plugins
+        self._observers = observers
         self._reporter = reporter
         self._runtimes: dict[str, Runtime] = {}
 
     def served(self, app: App, model: Model) -> ServedModel:
         """A model that is not loaded yet."""
         threads = model.threads or self.threads
-        return ServedModel(app.root, model, Placement(device=model.device, threads=threads, cache_dir=cache_dir()))
+        placement = Placement(device=model.device, threads=threads, cache_dir=cache_dir())
+        return ServedModel(app.root, model, placement, self._observers)
 
     async def bring_up(self, edition: Edition, fresh: Collection[str]) -> None:
         """Load the models named `fresh`, and warm up all that the edition has. Raises LoadError.

@@ -48,6 +48,7 @@ def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
         max_body_bytes=most_bytes,
         timeout_s=endpoint.timeout_s,
         document=endpoint_operation(endpoint),
+        name=endpoint.name,
     )
 
 

@@ -11,11 +11,12 @@ import pluggy
 
 from modelapp import discovery, hookcheck, hookspecs, speccheck
 from modelapp.discovery import BrokenPlugin, Origin, contained
+from modelapp.observing import Observer
 from modelapp.parts import Parts, clash
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
-from modelapp.service import Service
+from modelapp.service import Host, Service, SideServer
 from modelapp.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -125,6 +126,14 @@ class Plugins:
             protocols += own
         return protocols
 
+    def observers(self, host: Host) -> list[Observer]:
+        """Who wants to be told of requests and runs. A plugin that fails is left out with a warning."""
+        return self._collect_all("modelapp_observers", Observer, host)  # type: ignore[type-abstract]  # as isinstance takes it
+
+    def servers(self, host: Host) -> list[SideServer]:
+        """The servers on ports of their own. A plugin that fails is left out with a warning."""
+        return self._collect_all("modelapp_servers", SideServer, host)  # type: ignore[type-abstract]  # as isinstance takes it
+
     def ready(self, service: Service) -> None:
         """Tell every plugin that `service` takes requests; one that fails is warned about and stops no other."""
         self._notify("modelapp_ready", service)
@@ -173,6 +182,15 @@ class Plugins:
 
         with contextlib.redirect_stdout(sys.stderr):
             return contained(call)
+
+    def _collect_all(self, hook: str, kind: type[Record], host: Host) -> list[Record]:
+        found: list[Record] = []
+        for origin in self._origins:
+            try:
+                found += self._collect(origin, hook, kind, host=host)
+            except Exception as error:
+                self._fail(origin, error)
+        return found
 
     def _caller(self, origin: Origin, hook: str) -> pluggy.HookCaller:
         """The hook with this one plugin behind it, so that a failure has a name."""

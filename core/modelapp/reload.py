@@ -19,7 +19,7 @@ _AROUND = ("preprocess", "postprocess", "required", "preload", "warmup_calls", "
 """Keys of a model that are obeyed outside of it. Every other key decides how it is loaded."""
 _RESTART = {
     "app": ("plugins", "env", "requirements", "python"),
-    "server": ("host", "port", "grpc_port", "tls_cert", "tls_key"),
+    "server": ("host", "port", "grpc_port", "metrics_port", "log_format", "tls_cert", "tls_key"),
 }
 """Keys that only a new process can obey, by table."""
 

@@ -14,15 +14,18 @@ from pathlib import Path
 from time import monotonic, perf_counter
 
 from modelapp import lifeline
+from modelapp.admission import Admission
 from modelapp.app import App
 from modelapp.edge import Edge
 from modelapp.edition import Edition
 from modelapp.errors import ModelAppError
 from modelapp.functions import Functions
+from modelapp.host import ReplicaHost, SideServers
 from modelapp.launch import TOKEN_VARIABLE
 from modelapp.lifecycle import Lifecycle
 from modelapp.loader import load_app
 from modelapp.loading import Loading
+from modelapp.observing import Observers
 from modelapp.plugins import Plugins
 from modelapp.release import Footprint, footprint
 from modelapp.reload import Plan
@@ -49,7 +52,9 @@ class Replica:
         self._plugins = plugins
         self._reporter = reporter
         self._lame_duck_s = LAME_DUCK_S
-        self._loading = Loading(plugins, reporter)
+        self._observers = Observers()
+        self._admission = Admission(self.lifecycle)
+        self._loading = Loading(plugins, reporter, self._observers)
         self._reloader = Reloader(read, plugins, self._loading, self.lifecycle, reporter)
         self._retiring: asyncio.Future[None] | None = None
         self.edition = self._first(footprint(read()))
@@ -66,12 +71,20 @@ class Replica:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGINT, self._stop_alone, stop)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
+        host = ReplicaHost(lambda: self.edition, self._admission, self._observers)
+        for observer in self._plugins.observers(host):
+            self._observers.add(observer)
         edge = Edge(
-            self.edition.routes(self._plugins), self.lifecycle, control_token=os.environ.get(TOKEN_VARIABLE, "")
+            self.edition.routes(self._plugins),
+            self._admission,
+            control_token=os.environ.get(TOKEN_VARIABLE, ""),
+            observers=self._observers,
         )
         server = HttpServer(edge, listener)
+        self._side = SideServers(self._plugins.servers(host))
         await server.start()
         try:
+            await self._side.start()
             working = asyncio.ensure_future(self._work(edge, reload))
             stopping = asyncio.ensure_future(stop.wait())
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -80,7 +93,9 @@ class Replica:
             working.cancel()
             await self._drain()
         finally:
+            await self._side.stop(_CLOSE_S)
             await server.stop(_CLOSE_S)
+            self._observers.close()
             self.edition.functions.close()
         self._reporter.tell("stopped")
 

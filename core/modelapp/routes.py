@@ -1,8 +1,8 @@
 """Routes: how a protocol plugin says which paths it answers, and the table that finds them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -39,7 +39,25 @@ class HttpResponse:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Handler: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+@attrs.define(kw_only=True)
+class HttpStream:
+    """An answer that is sent as it comes into being. `chunks` is closed when the client leaves.
+
+    What `chunks` raises before its first chunk is an error like any other; later, `last_words` turns it into the chunk
+    that ends the answer.
+    """
+
+    chunks: AsyncIterator[bytes]
+    last_words: "Callable[[RequestError], bytes]"
+    status: int = 200
+    content_type: str = "text/event-stream"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Access: TypeAlias = Literal["open", "endpoint", "model", "metrics", "admin"]
+"""What a request wants, which decides the token it needs: nothing that needs one, an endpoint's or a model's answer,
+the replica's figures, or a change of what it serves."""
+Handler: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse | HttpStream]]
 ErrorShape: TypeAlias = Callable[[RequestError], HttpResponse]
 """Turns a failure into the protocol's own error answer."""
 
@@ -57,6 +75,11 @@ class Route:
     """The OpenAPI operation object of this route, or None to leave it out of the document."""
     always: bool = False
     """Answers also while the replica takes no requests (starting, draining): health and the like."""
+    access: Access = "endpoint"
+    name: str = ""
+    """The endpoint that answers; a route of models has it in its path as "{model}"."""
+    protocol: str = ""
+    """The name of the protocol; filled in by the table."""
 
 
 @attrs.frozen
@@ -84,7 +107,7 @@ class RouteTable:
         self._matched: dict[str, tuple[dict[str, Route], dict[str, str]]] = {}
         for protocol in protocols:
             for route in protocol.routes:
-                self._add(route)
+                self._add(attrs.evolve(route, protocol=protocol.name))
 
     def _add(self, route: Route) -> None:
         if "{" not in route.path:

@@ -14,6 +14,7 @@ from modelapp.blame import blame
 from modelapp.call import Call
 from modelapp.errors import LoadError, ModelAppError, NotReady
 from modelapp.execution import Execution
+from modelapp.observing import Observers
 from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
 from modelapp.signature import Signature
 from modelapp.signaturecache import Measured
@@ -26,7 +27,7 @@ State = Literal["waiting", "loading", "warming", "ready", "failed"]
 class ServedModel:
     """One model behind its batcher. Implements `modelapp.service.ModelService`."""
 
-    def __init__(self, root: Path, model: Model, placement: Placement) -> None:
+    def __init__(self, root: Path, model: Model, placement: Placement, observers: Observers | None = None) -> None:
         self.model = model
         self.state: State = "waiting"
         self.error: LoadError | None = None
@@ -34,6 +35,7 @@ class ServedModel:
         self.notes: list[str] = []
         self._root = root.resolve()  # as the frames of its code name it
         self._placement = placement
+        self._observers = observers
         self._loaded: LoadedModel | None = None
         self._execution: Execution | None = None
         self._batcher: Batcher | None = None
@@ -85,7 +87,8 @@ class ServedModel:
         if self.model.concurrency > 1 and not concurrent:
             self.notes.append(f"concurrency has no effect: the {self.runtime} runtime runs a model once at a time.")
         self._concurrent = concurrent
-        self._batcher = Batcher(self.name, self._execution, self._limits(self._execution), root=self._root)
+        limits = self._limits(self._execution)
+        self._batcher = Batcher(self.name, self._execution, limits, root=self._root, observers=self._observers)
         self.state = "warming"
 
     def adopt(self, model: Model) -> None:

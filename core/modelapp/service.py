@@ -1,12 +1,14 @@
 """What a protocol plugin may ask of the replica it answers for."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
 
 import attrs
 
-from modelapp.app import App
+from modelapp.app import App, Model
 from modelapp.call import Call
+from modelapp.routes import Access
 from modelapp.runtime import Rows
 from modelapp.signature import Signature
 
@@ -27,6 +29,11 @@ class ModelService(Protocol):
     @property
     def name(self) -> str:
         """Its name in app.toml."""
+        ...
+
+    @property
+    def model(self) -> Model:
+        """Its table in app.toml: batching bounds and all else."""
         ...
 
     @property
@@ -69,4 +76,33 @@ class Service(Protocol):
 
     def readiness(self) -> Readiness:
         """Whether it takes requests now."""
+        ...
+
+
+class Host(Protocol):
+    """The replica's process, for what a plugin runs beside the HTTP server: another port, a watcher."""
+
+    @property
+    def service(self) -> Service:
+        """What is served now; a change of the app's files brings another."""
+        ...
+
+    def request(self, call: Call, access: Access, name: str = "") -> AbstractContextManager[None]:
+        """One request that came by another door, from its admission to its end, under the limits of them all.
+
+        Raises RequestError where it is not admitted. What is raised inside becomes the request's outcome, and passes.
+        """
+        ...
+
+
+@runtime_checkable
+class SideServer(Protocol):
+    """A server on a port of its own, in the replica's process and on its loop."""
+
+    async def start(self) -> str:
+        """Listen. Its address for people, e.g. "grpc://127.0.0.1:9000". Raises PortInUseError."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Take nothing more, let what is under way end for `grace_s` at most, and free the port."""
         ...

@@ -25,16 +25,16 @@ def oip_routes(service: Service) -> ProtocolRoutes:
     max_body_bytes = int(service.app.server.max_body_mb * 1024 * 1024)
     protocol = _Oip(service, max_body_bytes)
     routes = [
-        Route("GET", "/v2", protocol.server_metadata, always=True),
-        Route("GET", "/v2/", protocol.server_metadata, always=True),
-        Route("GET", "/v2/health/live", protocol.live, always=True),
-        Route("GET", "/v2/health/ready", protocol.ready, always=True),
+        Route("GET", "/v2", protocol.server_metadata, always=True, access="open"),
+        Route("GET", "/v2/", protocol.server_metadata, always=True, access="open"),
+        Route("GET", "/v2/health/live", protocol.live, always=True, access="open"),
+        Route("GET", "/v2/health/ready", protocol.ready, always=True, access="open"),
     ]
     for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         routes += [
-            Route("GET", prefix, protocol.model_metadata, always=True),
-            Route("GET", f"{prefix}/ready", protocol.model_ready, always=True),
-            Route("POST", f"{prefix}/infer", protocol.infer, max_body_bytes, 30.0),
+            Route("GET", prefix, protocol.model_metadata, always=True, access="model"),
+            Route("GET", f"{prefix}/ready", protocol.model_ready, always=True, access="open"),
+            Route("POST", f"{prefix}/infer", protocol.infer, max_body_bytes, 30.0, access="model"),
         ]
     return ProtocolRoutes("oip", "/v2", tuple(routes), oip_error)
 

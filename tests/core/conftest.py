@@ -13,6 +13,7 @@ import attrs
 import pytest
 import uvloop
 
+from modelapp.admission import Admission
 from modelapp.app import App
 from modelapp.edge import Edge
 from modelapp.errors import AppFileError, PluginError
@@ -265,7 +266,8 @@ class RunningServer:
         self._thread.start()
         self.lifecycle = Lifecycle()
         self.lifecycle.ready()
-        self.edge = Edge(RouteTable(protocols, release="r1"), self.lifecycle, control_token="let-me-in", **edge)
+        admission = Admission(self.lifecycle, **{name: edge[name] for name in edge if name == "max_in_flight"})
+        self.edge = Edge(RouteTable(protocols, release="r1"), admission, control_token="let-me-in")
         self.server: HttpServer = self.on_loop(_call(lambda: HttpServer(self.edge, self.listener, **server)))
         self.on_loop(self.server.start())
 

@@ -187,8 +187,8 @@ name = "one"
 input = { x = [[2.0]] }
 expect = { x = [[2.0]] }
 
-[server]
-tokens_env = "TOKENS"
+[deploy]
+replicas = 1
 
 [guarantees.latency]
 p95_ms = 250
@@ -220,7 +220,7 @@ def test_test_names_it_wherever_its_results_go(served, tmp_path, monkeypatch) ->
     properties = ElementTree.parse(tmp_path / "report.xml").findall("testsuite/properties/property")
     assert {one.get("name"): one.get("value") for one in properties}["loosened guarantees.latency.p95_ms"] == CHANGE
     warnings = [line for line in outcome.stderr.splitlines() if line.startswith("warning[")]
-    assert len([line for line in warnings if '"tokens_env" is read and checked, and has no effect yet' in line]) == 1
+    assert len([line for line in warnings if "[deploy] is read and checked, and has no effect yet" in line]) == 1
 
 
 def test_test_names_it_in_json_and_only_with_the_profile(served) -> None:
@@ -243,7 +243,7 @@ def test_run_names_it_before_it_serves(served, background, tmp_path) -> None:
     command = background(*words, cwd=tmp_path)
     _wait_for(command, lambda: "\nready" in command.stdout)
     assert TOLD in command.stdout.splitlines()
-    assert command.stderr.count('"tokens_env" is read and checked, and has no effect yet') == 1
+    assert command.stderr.count("[deploy] is read and checked, and has no effect yet") == 1
     command.process.terminate()
     command.process.wait()
     command = background(*words, "--json", "-q", cwd=tmp_path)

@@ -224,6 +224,21 @@ def test_a_plugin_that_fails_to_listen_does_not_stop_the_others(capsys):
     assert 'plugin "alpha" is broken' in capsys.readouterr().err
 
 
+def test_observers_and_servers_are_collected_and_what_is_none_is_refused(capsys):
+    """`modelapp_observers` and `modelapp_servers`: an object without the methods is told as the plugin's mistake."""
+    watcher, port = _Watcher(), _Port()
+
+    class Wrong:
+        @hookimpl
+        def modelapp_observers(self):
+            return [object()]
+
+    plugins = Plugins.load(extra={"watcher": watcher, "port": port, "wrong": Wrong()})
+    assert watcher in plugins.observers(None)
+    assert port in plugins.servers(None)
+    assert "modelapp_observers must return an iterable of Observer" in capsys.readouterr().err
+
+
 def test_protocols_are_collected_and_clashes_name_both():
     """`modelapp_protocols`: two plugins that want one prefix cannot both be served."""
     left, right = _Speaker("left", "/left"), _Speaker("right", "/right")
@@ -305,6 +320,36 @@ class _Listener:
     @hookimpl
     def modelapp_stopping(self, service):
         self.calls.append(("stopping", self.name))
+
+
+class _Watcher:
+    def __init__(self):
+        self.told = []
+
+    def request_ended(self, call):
+        self.told.append(call)
+
+    def run_ended(self, run):
+        self.told.append(run)
+
+    def close(self):
+        self.told.append("closed")
+
+    @hookimpl
+    def modelapp_observers(self, host):
+        return [self]
+
+
+class _Port:
+    async def start(self):
+        return "port://"
+
+    async def stop(self, grace_s):
+        pass
+
+    @hookimpl
+    def modelapp_servers(self, host):
+        return [self]
 
 
 class _Speaker:

@@ -189,11 +189,13 @@ def test_what_has_no_effect_yet_is_named_once_a_table(tale: Tale) -> None:
         [deploy]
         replicas = 2
         rollout.bake_s = 5
-        [server]
-        grpc_port = 8001
+        [models.second]
+        source = "m.onnx"
+        runtime = "onnx"
+        preload = false
     """)
     told = [notice for notice in tale.read().notices if notice.code == "MA015"]
-    assert [notice.message.split(" is ")[0] for notice in told] == ["[guarantees.latency]", "[deploy]", '"grpc_port"']
+    assert [notice.message.split(" is ")[0] for notice in told] == ["[guarantees.latency]", "[deploy]", '"preload"']
     assert {notice.severity for notice in told} == {"warning"}
 
 

@@ -117,7 +117,7 @@ def test_what_only_a_new_process_can_obey_is_said(app, says):
 
 SWAPPED = {
     AppInfo: {"name", "description", "schema_version", "requires", "seed", "state"},
-    Server: {"max_body_mb", "tokens_env", "rate_per_s", "max_concurrent", "drain_s"},
+    Server: {"max_body_mb", "tokens_env", "tokens", "rate_per_s", "max_concurrent", "drain_s"},
 }
 """Keys outside of models that no new process is needed for; what obeys them is made anew with the routes."""
 

@@ -1,0 +1,78 @@
+"""The replica's process as plugins see it that serve a port of their own or watch what happens."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
+
+from modelapp.admission import Admission
+from modelapp.call import Call
+from modelapp.edition import Edition
+from modelapp.errors import Cancelled, RequestError
+from modelapp.observing import Observers
+from modelapp.routes import Access
+from modelapp.service import SideServer
+
+
+class ReplicaHost:
+    """Implements `modelapp.service.Host`. `edition` gives what is served now."""
+
+    def __init__(self, edition: Callable[[], Edition], admission: Admission, observers: Observers) -> None:
+        self._edition = edition
+        self._admission = admission
+        self._observers = observers
+
+    @property
+    def service(self) -> Edition:
+        """What is served now."""
+        return self._edition()
+
+    def request(self, call: Call, access: Access, name: str = "") -> AbstractContextManager[None]:
+        """One request that came by another door, from its admission to its end."""
+        return self._request(call, access, name)
+
+    @contextmanager
+    def _request(self, call: Call, access: Access, name: str) -> Iterator[None]:
+        lifecycle = self._admission.lifecycle
+        lifecycle.enter()
+        call.release = self.service.release
+        try:
+            self._admission.enter(call, access, name)
+            yield
+            call.outcome = "ok"
+        except RequestError as error:
+            call.outcome, call.status = error.code, error.status
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            call.outcome, call.status = Cancelled.code, Cancelled.status
+            raise
+        except BaseException:
+            call.outcome, call.status = RequestError.code, RequestError.status
+            raise
+        finally:
+            call.ended_s = monotonic()
+            call.close()
+            self._admission.leave(call)
+            lifecycle.leave()
+            self._observers.request_ended(call)
+
+
+class SideServers:
+    """The servers of a replica beside its HTTP server: started in order, stopped together."""
+
+    def __init__(self, servers: Sequence[SideServer]) -> None:
+        self._waiting = list(servers)
+        self._started: list[SideServer] = []
+        self.addresses: list[str] = []
+
+    async def start(self) -> None:
+        """Start all. Raises PortInUseError, or what else keeps one from listening."""
+        while self._waiting:
+            server = self._waiting.pop(0)
+            self.addresses.append(await server.start())
+            self._started.append(server)
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop those that were started; what one raises keeps no other from it."""
+        started, self._started = self._started, []
+        await asyncio.gather(*(server.stop(grace_s) for server in started), return_exceptions=True)

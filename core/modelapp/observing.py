@@ -1,0 +1,121 @@
+"""What a replica tells whoever watches it: every request that has ended, and every run of a model."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+from modelapp.call import Call
+
+log = logging.getLogger("modelapp")
+
+
+class ModelRun:
+    """One run of a model, batch mates and all. Times are seconds of `time.monotonic`.
+
+    `held_s`: how long the idle model waited for company. `infer_s`: what the model itself took. `outcome` is "ok" where
+    any of `calls` got an answer, else the code of the error.
+    """
+
+    __slots__ = (
+        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "held_s", "infer_s", "model", "outcome", "rows",
+        "started_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str,
+        calls: tuple[Call, ...],
+        rows: int,
+        cost: float,
+        started_s: float,
+        ended_s: float,
+        held_s: float = 0.0,
+        infer_s: float = 0.0,
+        cpu_s: float = 0.0,
+        extra_runs: int = 0,
+        outcome: str = "ok",
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.calls = calls
+        self.rows = rows
+        self.cost = cost
+        self.started_s = started_s
+        self.ended_s = ended_s
+        self.held_s = held_s
+        self.infer_s = infer_s
+        self.cpu_s = cpu_s
+        self.extra_runs = extra_runs
+        self.outcome = outcome
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """What a plugin hands over to be told. Called on the replica's loop for every request: it must be quick.
+
+    An observer that raises is left out from then on, with a warning.
+    """
+
+    def request_ended(self, call: Call) -> None:
+        """A request has its answer: `call` tells status, outcome, times and all else."""
+        ...
+
+    def run_ended(self, run: ModelRun) -> None:
+        """A model has run; its requests are answered right after."""
+        ...
+
+    def close(self) -> None:
+        """The replica stops: write what is left."""
+        ...
+
+
+class Observers:
+    """All observers of a replica. `watching` says whether there is anybody to tell."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers = list(observers)
+
+    @property
+    def watching(self) -> bool:
+        """Whether anybody wants to know."""
+        return bool(self._observers)
+
+    def add(self, observer: Observer) -> None:
+        """Tell it too from now on."""
+        self._observers.append(observer)
+
+    def request_ended(self, call: Call) -> None:
+        """Tell of a request."""
+        for observer in self._observers:
+            try:
+                observer.request_ended(call)
+            except Exception as error:
+                self._drop(observer, error)
+
+    def run_ended(self, run: ModelRun) -> None:
+        """Tell of a run."""
+        for observer in self._observers:
+            try:
+                observer.run_ended(run)
+            except Exception as error:
+                self._drop(observer, error)
+
+    def close(self) -> None:
+        """Tell everybody that this was all."""
+        for observer in self._observers:
+            self._contained(observer.close)
+        self._observers = []
+
+    def _drop(self, observer: Observer, error: Exception) -> None:
+        # A new list: this may happen while another loop walks the old one.
+        self._observers = [kept for kept in self._observers if kept is not observer]
+        log.warning("%s failed and is told nothing more", type(observer).__qualname__, exc_info=error)
+        self._contained(observer.close)
+
+    def _contained(self, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except Exception:
+            log.warning("an observer did not close", exc_info=True)

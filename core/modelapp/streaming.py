@@ -1,0 +1,78 @@
+"""Answers that are sent as they come into being: server-sent events and the like."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from granian._granian import RSGIProtocolClosed as ProtocolClosed
+from granian._granian import RSGIProtocolError as ProtocolError
+
+from modelapp.call import Call, is_cancelled
+from modelapp.errors import Cancelled, DeadlineExceeded, RequestError
+from modelapp.routes import HttpStream
+
+if TYPE_CHECKING:
+    from granian._granian import RSGIHTTPStreamTransport as Transport
+
+_log = logging.getLogger("modelapp.edge")
+
+
+async def send_stream(
+    open_stream: "Callable[[], Transport]", call: Call, answer: HttpStream, expired: Callable[[], bool]
+) -> None:
+    """Send all chunks, with `call.outcome` and `call.bytes_out` as they turn out.
+
+    The head is sent with the first chunk, so whatever fails before it is raised and answered like any other failure.
+    `expired`: whether the task was cancelled because its time is over, which it then is no more.
+    """
+    chunks: Any = answer.chunks
+    try:
+        first = await anext(chunks, b"")
+        transport = open_stream()
+        call.outcome = await _send_rest(transport, call, answer, first, expired)
+    finally:
+        with contextlib.suppress(Exception):
+            await chunks.aclose()
+
+
+async def _send_rest(
+    transport: "Transport", call: Call, answer: HttpStream, first: bytes, expired: Callable[[], bool]
+) -> str:
+    """Send what is left; the outcome."""
+    # No error is kept in a variable: its traceback would hold this frame, and so the transport, whose end is the
+    # answer's.
+    try:
+        await _send(transport, call, first)
+        async for chunk in answer.chunks:
+            await _send(transport, call, chunk)
+    except (ProtocolClosed, ProtocolError):
+        call.cancel()
+        return Cancelled.code
+    except RequestError as error:
+        words, code = answer.last_words(error), error.code
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # the head is sent: only the stream itself can still tell
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            call.cancel()
+            if not expired():
+                raise
+            late = DeadlineExceeded("the time allowed for this request is over")
+            words, code = answer.last_words(late), late.code
+        else:
+            _log.exception("the stream of request %s failed", call.id)
+            failed = RequestError(f"the server failed; its log tells more under the request id {call.id}")
+            words, code = answer.last_words(failed), failed.code
+    else:
+        return "ok"
+    with contextlib.suppress(ProtocolClosed, ProtocolError):
+        await _send(transport, call, words)
+    return code
+
+
+async def _send(transport: "Transport", call: Call, chunk: bytes) -> None:
+    if chunk:
+        await transport.send_bytes(chunk)
+        call.bytes_out += len(chunk)
