@@ -5,7 +5,7 @@ from typing import Any, TypeAlias, get_origin
 
 import attrs
 
-from modelapp import arrangements
+from modelapp import arrangements, homes
 from modelapp.app import App
 from modelapp.arrangements import Columns
 from modelapp.document import Sources, key_name, table_name
@@ -44,7 +44,7 @@ class Complaints:
         if problem := self.misplaced(name, place, around, path):
             return problem
         near = closest(name, [word for word in (*known, *plugins) if self._is_free(word, table, place)])
-        if not near and (found := arrangements.too_high(self._sources, self._columns, cls, name, table, path)):
+        if not near and (found := self._strayed(cls, name, table, path)):
             return found
         notes = (f"these options belong to {owner}",) if owner else ()
         if near:
@@ -54,6 +54,15 @@ class Complaints:
         notes = (f"its keys: {', '.join(known) or 'none'}", *notes, *self._elsewhere(name))
         return self._key_problem(
             "MA010", message, place, "unknown key", "remove it", self._sources.remove(place), notes
+        )
+
+    def _strayed(self, cls: type, name: str, table: Mapping[str, Any], path: KeyPath) -> Problem | None:
+        """A key, or a table, that is at home somewhere else."""
+        taken = closest(name, list(self._columns(cls)))
+        if taken and (found := homes.singular(self._sources, name, taken, table, (*path, name))):
+            return found
+        return arrangements.too_high(self._sources, self._columns, cls, name, table, path) or homes.at_home_elsewhere(
+            self._sources, self._columns, name, table, path
         )
 
     def _is_free(self, word: str, table: Mapping[str, Any], place: KeyPath) -> bool:

@@ -270,13 +270,11 @@ error[MA045]: keyword cannot be called with 2 arguments
         'name = "dungeon"\n',
         'name = "dungeon"\nport = 8000\n',
         """\
-error[MA010]: [app] has no key "port"
+error[MA012]: "port" is in the wrong table
   --> app.toml:3:1
  3 | port = 8000
-   | ^^^^ unknown key
-   = help: remove it
-   = note: its keys: name, description, schema_version, requires, plugins, seed, env, requirements, python, state
-   = note: [server] has a key of this name""",
+   | ^^^^ it is a key of [server]
+   = help: begin [server] with it""",
     ),
     (
         'source = "models/story.onnx"',
