@@ -107,7 +107,8 @@ def _file(root: Path, file: str) -> Path:
         raise HandlerError(f"{file} must lie in the app's folder", place=file, help="use a path beside app.toml")
     path = root / pure
     if not path.is_file():
-        raise HandlerError(f"there is no {file} beside app.toml", place=file, help=f"create {file}")
+        near = did_you_mean(file, [path.name for path in root.glob("*.py")], otherwise=f"create {file}")
+        raise HandlerError(f"there is no {file} beside app.toml", place=file, help=near)
     return path
 
 

@@ -191,6 +191,10 @@ def _text(path: Path) -> str:
         raise _unreadable(path, f"there is no {path.name} in {path.parent.resolve()}", _NO_FILE) from None
     except IsADirectoryError:
         raise _unreadable(path, "this is a folder, not an app file", f"name the folder: modelapp -C {path}") from None
+    except NotADirectoryError:
+        folder = path.parent.parent
+        told = f"{path.parent} is a file, and -C takes the folder that it lies in"
+        raise _unreadable(path, told, f"name the folder: modelapp -C {folder}") from None
     except OSError as error:
         raise _unreadable(path, f"it cannot be read: {error.strerror}", "look at its permissions") from None
     if raw.startswith(_UTF16):

@@ -44,6 +44,9 @@ def _header(fault: Fault) -> Problem | None:
     missing = closing[1:] if fault.rest.startswith("]") else closing
     if fault.rest.startswith("]"):
         offset = fault.at + 1
+    elif fault.rest[:1] in tuple(":/=>") and fault.rest[1:2].isalnum():
+        mark = Span(fault.at, fault.at + 1)
+        return fault.write(mark, "the parts of a table's name are not joined by a dot", "a dot belongs here", ".")
     elif fault.rest.strip() and not fault.rest.lstrip().startswith("#"):
         label = f"expected '{closing}' here"
         return fault.say(Span(fault.at, fault.at + 1), "table header is not closed", label, "quote names with blanks")

@@ -193,7 +193,8 @@ def test_verbs_import_no_model_library(verb: str) -> None:
     ("words", "told"),
     [
         ((), "required"),
-        (("chekc",), "invalid choice"),
+        (("chekc",), 'did you mean "check"?'),
+        (("check", "--jsn"), 'did you mean "--json"?'),
         (("check", "--nonsense"), "unrecognized"),
         (("check", "--format", "xml"), "invalid choice"),
         (("-q", "-v", "check"), "not allowed with"),
@@ -688,3 +689,10 @@ def test_the_app_of_the_documentation_passes_its_tests(modelapp: Run, tmp_path: 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     measured = {test["name"]: test["measured"] for test in json.loads(ended.stdout)["tests"]}
     assert measured["labelled reviews"] == {"accuracy": 0.75, "cases": 4.0}
+
+
+def test_the_file_in_the_place_of_its_folder_is_named(shop: Path, modelapp: Run) -> None:
+    """`-C` takes a folder."""
+    ended = modelapp("-C", "app.toml", "check", cwd=shop)
+    assert ended.returncode == 3
+    assert "help: name the folder: modelapp -C ." in ended.stdout

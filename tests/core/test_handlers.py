@@ -95,7 +95,7 @@ def test_a_changed_file_is_read_again(write: Write) -> None:
 @pytest.mark.parametrize(
     ("ref", "message", "place", "help"),
     [
-        ("handler.py:a", "there is no handler.py beside app.toml", "handler.py", "create handler.py"),
+        ("handler.py:a", "there is no handler.py beside app.toml", "handler.py", 'did you mean "handlers.py"?'),
         ("handlers.py:merg", 'handlers.py has no function or class "merg"', "handlers.py", 'did you mean "merge"?'),
         ("handlers.py:zzz", 'handlers.py has no function or class "zzz"', "handlers.py", "it defines: merge"),
         ("handlers:merge", '"handlers:merge" names no function', "handlers:merge", 'write "file.py:function"'),

@@ -197,7 +197,7 @@ MISTAKES = [
         25,
         '"handler.py:ids"',
         "there is no handler.py beside app.toml",
-        "create handler.py",
+        'did you mean "handlers.py"?',
         "",
     ),
     (

@@ -34,6 +34,16 @@ CASES: list[tuple[str, str, int, int, str, str, str, str | None]] = [
         '[[tests]]\nname = "a"\n',
     ),
     (
+        '[models:story]\nsource = "a"\n',
+        "MA001",
+        1,
+        8,
+        ":",
+        "the parts of a table's name are not joined by a dot",
+        "write [models.story]",
+        '[models.story]\nsource = "a"\n',
+    ),
+    (
         "[models.s]\nmax_wait_ms = 15ms\n",
         "MA001",
         2,

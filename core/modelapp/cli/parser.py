@@ -1,6 +1,7 @@
 """The command line's words: every verb with its options, and which module runs it."""
 
 import argparse
+import re
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -27,8 +28,29 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         from modelapp.errors import UsageError
+        from modelapp.suggestions import did_you_mean
 
-        raise UsageError(message, help=f"{self.prog} --help")
+        wrong, known = "", list[str]()
+        if found := _CHOICE.search(message):
+            wrong, known = found[1], re.findall(r"'([^']+)'", found[2])
+        elif message.startswith(_UNRECOGNIZED):
+            wrong, known = message.removeprefix(_UNRECOGNIZED).split()[0], sorted(_options(self))
+        raise UsageError(message, help=did_you_mean(wrong, known, otherwise=f"{self.prog} --help"))
+
+
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_UNRECOGNIZED = "unrecognized arguments: "
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a command line, those of its verbs included."""
+    found: set[str] = set()
+    for action in parser._actions:
+        found.update(option for option in action.option_strings if option.startswith("--"))
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                found |= _options(verb)
+    return found
 
 
 def parse(argv: Sequence[str], console: Console) -> argparse.Namespace:
