@@ -1,9 +1,9 @@
 """The command line's words: every verb with its options, and which module runs it."""
 
 import argparse
-import re
 import importlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
