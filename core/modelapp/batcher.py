@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from modelapp.batching import BatchQueue, Limits, Work
 from modelapp.blame import failure
 from modelapp.call import Call
+from modelapp.current import work_for
 from modelapp.errors import Cancelled, DeadlineExceeded, InvalidInput, NotReady, RequestError
 from modelapp.isolation import Isolated, run_isolated
 from modelapp.observing import Observers
@@ -224,7 +225,8 @@ class Batcher:
                 raise Cancelled("nobody waits for this run any more")
             return self._execution.run([(work.payload, work.rows) for work in works], batch.run)
 
-        isolated = run_isolated(batch.works, execute, split=self._queue.limits.rerun)
+        calls = tuple([work.call for work in batch.works])
+        isolated = work_for(calls, run_isolated, batch.works, execute, split=self._queue.limits.rerun)
         return isolated, perf_counter() - started
 
     def _finish(self, batch: _Batch, isolated: Isolated[Any], seconds: float) -> None:
@@ -253,7 +255,7 @@ class Batcher:
         if future.done():
             return
         if isinstance(outcome, BaseException):
-            future.set_exception(self._told(outcome))
+            future.set_exception(work_for((work.call,), self._told, outcome))  # its log line tells whose it is
         else:
             future.set_result(outcome)
 

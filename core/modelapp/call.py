@@ -10,6 +10,7 @@ from modelapp.errors import Cancelled, DeadlineExceeded
 
 if TYPE_CHECKING:
     import asyncio
+    import contextvars
 
 CONTROL_HEADER = "x-modelapp-control"
 """Carries the replica's control token; only with it may a caller force an arm or look at a step."""
@@ -47,8 +48,18 @@ class Call:
     """The name of the bearer token that it came with; never the token."""
     priority: int = 0
     """1 is the most urgent level; 0: the model's default."""
+    method: str = ""
+    """The HTTP method; "" by other doors."""
+    route: str = ""
+    """The pattern of its path, e.g. "/v2/models/{model}/infer"; "" where no route takes it."""
     traceparent: str = ""
     """The W3C trace context that it came with, as it stood in the header."""
+    traceresponse: str = ""
+    """The W3C trace context of its own span, where a tracer follows it; goes out with the answer."""
+    span: Any = None
+    """What a tracer keeps of it."""
+    surroundings: "contextvars.Context | None" = None
+    """The context variables for work done for it elsewhere, where a tracer follows it."""
     status: int = 0
     outcome: str = ""
     """"ok", or the code of the error; "" until it has ended."""
@@ -64,6 +75,8 @@ class Call:
     arm: str = ""
     probe: str = ""
     trusted: bool = False
+    held: tuple[Any, ...] = ()
+    """The bounds (`modelapp.rates.Gate`) it counts against until it is answered."""
     gone: bool = False
     _watcher: "asyncio.Task[None] | None" = None
     _on_cancel: "tuple[Callable[[], None], ...]" = ()

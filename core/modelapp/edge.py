@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 
+from modelapp import current
 from modelapp.admission import Admission
 from modelapp.call import CONTROL_HEADER, Call, is_cancelled
 from modelapp.errors import BadRequest, DeadlineExceeded, RequestError, SlowBody, TooLarge
@@ -75,13 +76,17 @@ class Edge:
         headers: Any = scope.headers  # each access copies them
         method, path = scope.method, scope.path
         call = self._new_call(headers, protocol)
+        call.method = method
+        current.enter(call)
         lifecycle, task, unread = self.lifecycle, None, True
         table = self.table  # for all of this request, though another may be put in its place
         table.in_flight += 1
         lifecycle.enter()
         try:
             route, params = table.find(method, path)
-            call.endpoint, call.protocol = route.name, route.protocol
+            call.endpoint, call.protocol, call.route = route.name, route.protocol, route.path
+            if self._observers.following:
+                self._observers.request_started(call)
             self._admission.enter(call, route.access, route.name or params.get("model", ""), always=route.always)
             timeout_s = route.timeout_s
             if timeout_s is not None:
@@ -207,6 +212,8 @@ class Edge:
             headers.extend(response.headers)
         if call.arm:
             headers.append((ARM_HEADER, call.arm))
+        if call.traceresponse:
+            headers.append(("traceresponse", call.traceresponse))
         if self.lifecycle.closing:
             headers.append(_CLOSE)
         return headers

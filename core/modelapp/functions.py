@@ -7,6 +7,7 @@ import logging
 import types
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -74,7 +75,8 @@ class FunctionThreads:
             raise QueueFull(f"{self._under_way} calls of handler functions are under way", retry_after_s=1)
         with self._lock:
             self._under_way += 1
-        future = self._pool.submit(_outcome, function, arguments)
+        # In the request's context, so that log lines there tell it and what the function calls belongs to its trace.
+        future = self._pool.submit(copy_context().run, _outcome, function, arguments)
         future.add_done_callback(self._ended)
         return asyncio.wrap_future(future)
 

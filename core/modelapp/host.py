@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 
+from modelapp import current
 from modelapp.admission import Admission
 from modelapp.call import Call
 from modelapp.edition import Edition
@@ -36,6 +37,9 @@ class ReplicaHost:
         lifecycle = self._admission.lifecycle
         lifecycle.enter()
         call.release = self.service.release
+        current.enter(call)
+        if self._observers.following:
+            self._observers.request_started(call)
         try:
             self._admission.enter(call, access, name)
             yield

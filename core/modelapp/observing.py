@@ -52,8 +52,8 @@ class ModelRun:
 
 
 @runtime_checkable
-class Observer(Protocol):
-    """What a plugin hands over to be told. Called on the replica's loop for every request: it must be quick.
+class RequestObserver(Protocol):
+    """Who is told of requests alone. Called on the replica's loop for every request: it must be quick.
 
     An observer that raises is left out from then on, with a warning.
     """
@@ -62,33 +62,69 @@ class Observer(Protocol):
         """A request has its answer: `call` tells status, outcome, times and all else."""
         ...
 
-    def run_ended(self, run: ModelRun) -> None:
-        """A model has run; its requests are answered right after."""
-        ...
-
     def close(self) -> None:
         """The replica stops: write what is left."""
         ...
 
 
-class Observers:
-    """All observers of a replica. `watching` says whether there is anybody to tell."""
+@runtime_checkable
+class Observer(RequestObserver, Protocol):
+    """What a plugin hands over to be told of requests and of runs."""
 
-    def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._observers = list(observers)
+    def run_ended(self, run: ModelRun) -> None:
+        """A model has run; its requests are answered right after."""
+        ...
+
+
+@runtime_checkable
+class StartObserver(Observer, Protocol):
+    """An observer that is told of the beginnings of requests too."""
+
+    def request_started(self, call: Call) -> None:
+        """A request has its route and is about to be admitted. Called in the request's own task and context."""
+        ...
+
+
+class Observers:
+    """All observers of a replica."""
+
+    def __init__(self, observers: Iterable[RequestObserver] = ()) -> None:
+        self._all: list[RequestObserver] = []
+        self._of_runs: list[Observer] = []
+        self._of_starts: list[StartObserver] = []
+        self._keep(observers)
+
+    def _keep(self, observers: Iterable[RequestObserver]) -> None:
+        # New lists: this may happen while a loop walks the old ones.
+        self._all = list(observers)
+        self._of_runs = [one for one in self._all if isinstance(one, Observer)]
+        self._of_starts = [one for one in self._all if isinstance(one, StartObserver)]
 
     @property
     def watching(self) -> bool:
-        """Whether anybody wants to know."""
-        return bool(self._observers)
+        """Whether anybody wants to know of runs."""
+        return bool(self._of_runs)
 
-    def add(self, observer: Observer) -> None:
+    @property
+    def following(self) -> bool:
+        """Whether anybody wants to know of the beginnings of requests."""
+        return bool(self._of_starts)
+
+    def add(self, observer: RequestObserver) -> None:
         """Tell it too from now on."""
-        self._observers.append(observer)
+        self._keep([*self._all, observer])
+
+    def request_started(self, call: Call) -> None:
+        """Tell of a request that begins."""
+        for observer in self._of_starts:
+            try:
+                observer.request_started(call)
+            except Exception as error:
+                self._drop(observer, error)
 
     def request_ended(self, call: Call) -> None:
         """Tell of a request."""
-        for observer in self._observers:
+        for observer in self._all:
             try:
                 observer.request_ended(call)
             except Exception as error:
@@ -96,7 +132,7 @@ class Observers:
 
     def run_ended(self, run: ModelRun) -> None:
         """Tell of a run."""
-        for observer in self._observers:
+        for observer in self._of_runs:
             try:
                 observer.run_ended(run)
             except Exception as error:
@@ -104,13 +140,13 @@ class Observers:
 
     def close(self) -> None:
         """Tell everybody that this was all."""
-        for observer in self._observers:
+        everybody = self._all
+        self._keep(())
+        for observer in everybody:
             self._contained(observer.close)
-        self._observers = []
 
-    def _drop(self, observer: Observer, error: Exception) -> None:
-        # A new list: this may happen while another loop walks the old one.
-        self._observers = [kept for kept in self._observers if kept is not observer]
+    def _drop(self, observer: RequestObserver, error: Exception) -> None:
+        self._keep([kept for kept in self._all if kept is not observer])
         log.warning("%s failed and is told nothing more", type(observer).__qualname__, exc_info=error)
         self._contained(observer.close)
 

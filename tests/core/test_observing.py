@@ -53,3 +53,33 @@ def test_one_that_raises_is_told_nothing_more_and_the_next_one_everything(caplog
     assert good.told == calls
     assert bad.told == [calls[0], "closed"]
     assert caplog.text.count("Notes failed and is told nothing more") == 1
+
+
+def test_one_that_watches_requests_alone_makes_nobody_tell_of_runs() -> None:
+    """Telling of runs and of beginnings costs, and is left out where nobody listens."""
+
+    class OfRequests:
+        def __init__(self) -> None:
+            self.told: list[object] = []
+
+        def request_ended(self, call: Call) -> None:
+            self.told.append(call)
+
+        def close(self) -> None:
+            self.told.append("closed")
+
+    class OfAll(Notes):
+        def request_started(self, call: Call) -> None:
+            self.told.append("started")
+
+    one, all_of_it = OfRequests(), OfAll()
+    observers = Observers([one])
+    assert (observers.watching, observers.following) == (False, False)
+    observers.add(all_of_it)
+    assert (observers.watching, observers.following) == (True, True)
+    call = Call(0.0)
+    observers.request_started(call)
+    observers.request_ended(call)
+    observers.close()
+    assert one.told == [call, "closed"]
+    assert all_of_it.told == ["started", call, "closed"]
