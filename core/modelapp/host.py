@@ -28,12 +28,14 @@ class ReplicaHost:
         """What is served now."""
         return self._edition()
 
-    def request(self, call: Call, access: Access, name: str = "") -> AbstractContextManager[None]:
+    def request(
+        self, call: Call, access: Access, name: str = "", *, always: bool = False
+    ) -> AbstractContextManager[None]:
         """One request that came by another door, from its admission to its end."""
-        return self._request(call, access, name)
+        return self._request(call, access, name, always=always)
 
     @contextmanager
-    def _request(self, call: Call, access: Access, name: str) -> Iterator[None]:
+    def _request(self, call: Call, access: Access, name: str, *, always: bool) -> Iterator[None]:
         lifecycle = self._admission.lifecycle
         lifecycle.enter()
         call.release = self.service.release
@@ -41,7 +43,7 @@ class ReplicaHost:
         if self._observers.following:
             self._observers.request_started(call)
         try:
-            self._admission.enter(call, access, name)
+            self._admission.enter(call, access, name, always=always)
             yield
             call.outcome = "ok"
         except RequestError as error:
