@@ -12,6 +12,7 @@ from modelapp.app import Field
 from modelapp.errors import ModelFailed
 from modelapp.fieldtype import FieldType
 from modelapp.mismatch import Check, Mismatch, wrong_type
+from modelapp.signature import is_floating
 from modelapp.values import BOX_FIELDS
 
 _FINITE = frozenset({str, int, bool, bytes, type(None)})
@@ -61,7 +62,7 @@ def _is_heavy(field: Field) -> bool:
 
 def _hook(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if is_floating(value.dtype) and not np.isfinite(value).all():
             raise ModelFailed("the answer holds an array with NaN or infinity")
         return value.tolist()
     if isinstance(value, np.generic):
@@ -80,7 +81,7 @@ def find_not_finite(value: Any) -> str | None:
     if isinstance(value, float | np.floating):
         return None if math.isfinite(value) else ""
     if isinstance(value, np.ndarray):
-        return find_not_finite(value.tolist()) if value.dtype.kind in "fO" else None
+        return find_not_finite(value.tolist()) if value.dtype.kind in "fO" or is_floating(value.dtype) else None
     if isinstance(value, Mapping):
         steps = ((str(key), child) for key, child in value.items())
     elif isinstance(value, list | tuple | set | frozenset):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from modelapp.errors import InvalidInput
 from modelapp.leaves import leaf_kinds, told_kinds
 from modelapp.runtime import Rows
-from modelapp.signature import Signature, TensorSpec
+from modelapp.signature import Signature, TensorSpec, is_floating
 from modelapp.tensors import describe_shape
 
 
@@ -83,7 +83,7 @@ def _by_name(signature: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_rows(spec: TensorSpec, value: Any, *, batched: bool) -> tuple[NDArray[Any], bool]:
-    array = value if isinstance(value, np.ndarray) else _from_plain(spec, value)
+    array = value if isinstance(value, np.ndarray) and spec.dtype != "bfloat16" else _from_plain(spec, value)
     rank = len(spec.shape)
     if array.ndim == rank:
         return array, False
@@ -108,13 +108,14 @@ def _from_plain(spec: TensorSpec, value: Any) -> NDArray[Any]:
         raise InvalidInput(f'input "{spec.name}" is not rectangular', field=spec.name) from error
     if array.dtype == wanted or not array.size:
         return array.astype(wanted)
+    kind = "f" if is_floating(wanted) else wanted.kind
     kinds = {"b": "b", "i": "iu", "u": "iu", "f": "fiu"}
-    if wanted.kind == "O" or array.dtype.kind not in kinds.get(wanted.kind, ""):
+    if wanted.kind == "O" or array.dtype.kind not in kinds.get(kind, ""):
         raise InvalidInput(f'input "{spec.name}" wants {spec.dtype}, got {array.dtype}', field=spec.name)
     with np.errstate(over="ignore"):
         cast: NDArray[Any] = array.astype(wanted)
-    if (wanted.kind in "iu" and not np.array_equal(cast, array)) or (
-        wanted.kind == "f" and not np.array_equal(np.isfinite(cast), np.isfinite(array))
+    if (kind in "iu" and not np.array_equal(cast, array)) or (
+        kind == "f" and not np.array_equal(np.isfinite(cast), np.isfinite(array))
     ):
         raise InvalidInput(f'input "{spec.name}" does not fit {spec.dtype}', field=spec.name)
     return cast

@@ -16,6 +16,7 @@ from modelapp.spans import KeyPath
 from modelapp.suggestions import closest, toml
 
 _NUMBERS, _TIMED = ("int", "float"), ("audio", "video")
+_DTYPES = tuple(word for word in DTYPES if word != "bfloat16")  # a field of float32 feeds a model of bfloat16
 #: What each key is for: words of the innermost type, or "list".
 _MEANT_FOR: dict[str, tuple[str, ...]] = {
     "min": _NUMBERS,
@@ -173,10 +174,10 @@ def _order(exam: Examination, low: Any, high: Any, low_key: str, high_key: str, 
 
 
 def _tensor(exam: Examination, field: Field, path: KeyPath) -> None:
-    if field.dtype not in DTYPES:
+    if field.dtype not in _DTYPES:
         message = f'no dtype is called "{field.dtype}"'
-        notes = (f"dtypes: {', '.join(DTYPES)}",)
-        near = closest(field.dtype, DTYPES) or "float32"
+        notes = (f"dtypes: {', '.join(_DTYPES)}",)
+        near = closest(field.dtype, _DTYPES) or "float32"
         exam.replace("MA022", message, (*path, "dtype"), "unknown dtype", near, notes=notes)
     for number, size in enumerate(field.shape):
         if size < -1 or size == 0:

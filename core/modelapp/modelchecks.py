@@ -60,26 +60,32 @@ def _names(
         exam.unknown("MA049", message, (*path, name), "not an input of it", name, free, at="key", notes=notes)
     for name in free:
         if not strangers and not inputs[name].optional:
-            line = f'{name} = {{ type = "tensor", dtype = {toml(inputs[name].dtype)} }}'
+            line = f'{name} = {{ type = "tensor", dtype = {toml(_field_dtype(inputs[name]))} }}'
             message, edit = f'model "{model.name}" needs "{name}"', exam.sources.insert(path, line)
             exam.add("MA049", message, path, f"{name} is missing", f"add {line}", at="header", notes=notes, edit=edit)
 
 
 def _field(exam: Examination, model: Model, field: Field, spec: TensorSpec, path: KeyPath) -> None:
-    if field.dtype != spec.dtype:
+    wanted_dtype = _field_dtype(spec)
+    if field.dtype != wanted_dtype:
         message = f'"{field.name}" is {field.dtype}, and model "{model.name}" takes {spec.dtype}'
         place = (*path, "dtype") if exam.sources.holds((*path, "dtype")) else path
         edit = (
-            exam.sources.replace(place, toml(spec.dtype))
+            exam.sources.replace(place, toml(wanted_dtype))
             if place != path
-            else exam.sources.insert(path, f"dtype = {toml(spec.dtype)}")
+            else exam.sources.insert(path, f"dtype = {toml(wanted_dtype)}")
         )
-        advice = f"write dtype = {toml(spec.dtype)}"
+        advice = f"write dtype = {toml(wanted_dtype)}"
         exam.add("MA049", message, place, f'its input is "{spec.name}"', advice, edit=edit)
     if field.shape and not _meets(field.shape, spec):
         wanted = [size if isinstance(size, int) else -1 for size in spec.shape]
         message = f'"{field.name}" has another shape than model "{model.name}" takes'
         exam.replace("MA049", message, (*path, "shape"), f"it takes {toml(wanted)}, or one row of it", wanted)
+
+
+def _field_dtype(spec: TensorSpec) -> str:
+    """The dtype of a field that feeds that input; no field is bfloat16."""
+    return "float32" if spec.dtype == "bfloat16" else spec.dtype
 
 
 def _meets(shape: tuple[int, ...], spec: TensorSpec) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.runtime import Arrays
-from modelapp.signature import Signature, TensorSpec
+from modelapp.signature import Signature, TensorSpec, is_floating
 
 _ROWS = 0  # stands for the row axis among symbols, and is none
 
@@ -152,7 +152,7 @@ class OutputCheck:
 
 def finite_rows(arrays: Arrays, *, batched: bool = True) -> NDArray[np.bool_] | None:
     """Which rows hold finite numbers only; None where all do. Where axis 0 does not count rows, all is one row."""
-    floats = [array if batched else array[np.newaxis] for array in arrays.values() if array.dtype.kind == "f"]
+    floats = [array if batched else array[np.newaxis] for array in arrays.values() if is_floating(array.dtype)]
     if not floats:
         return None
     good = np.logical_and.reduce([np.isfinite(array).all(axis=tuple(range(1, array.ndim))) for array in floats])

@@ -199,3 +199,11 @@ def test_an_answer_that_holds_itself_is_a_failure() -> None:
     circle.append(circle)
     with pytest.raises(ModelFailed, match="holds itself"):
         encode_json(circle)
+
+
+def test_nan_of_bfloat16_never_leaves_as_null() -> None:
+    """numpy does not count bfloat16 among the floats; its NaN is found all the same."""
+    import ml_dtypes
+
+    with pytest.raises(ModelFailed, match="NaN or infinity"):
+        encode_json({"y": np.array([np.nan], ml_dtypes.bfloat16)})

@@ -120,3 +120,15 @@ def test_mixed_lists_are_not_cast(value: list[Any]) -> None:
     """A flag is no number and a text is none, also beside numbers."""
     with pytest.raises(InvalidInput, match='"x" wants float32, got'):
         bind_model("m", ONE, {"x": value})
+
+
+def test_numbers_are_rounded_to_bfloat16_and_stay_finite() -> None:
+    """Fields cannot be bfloat16; those of float32 feed such a model, and what is too large for it is refused."""
+    signature = Signature(inputs=(TensorSpec("x", "bfloat16", ("batch", 2)),))
+
+    rows, _ = bind_model("m", signature, {"x": np.array([1, 1.001], np.float32)})
+
+    assert rows["x"].dtype == signature.inputs[0].numpy_dtype  # type: ignore[call-overload]
+    assert rows["x"].tolist() == [[1.0, 1.0]]  # type: ignore[call-overload]
+    with pytest.raises(InvalidInput, match="does not fit bfloat16"):
+        bind_model("m", signature, {"x": [1e300, 0.0]})

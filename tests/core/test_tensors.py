@@ -114,3 +114,16 @@ def test_finite_rows_point_at_the_bad_ones() -> None:
     assert good is not None
     assert good.tolist() == [False, True, False]
     assert finite_rows({"a": np.zeros((2, 2), np.float32)}) is None
+
+
+def test_bfloat16_is_a_number_that_may_not_be_finite():
+    """numpy does not count it among the floats; NaN is found all the same."""
+    import ml_dtypes
+
+    spec = TensorSpec("x", "bfloat16", ("batch",))
+    array = np.array([1.0, np.nan, np.inf], ml_dtypes.bfloat16)
+
+    assert (spec.datatype, spec.numpy_dtype) == ("BF16", array.dtype)
+    good = finite_rows({"x": array})
+    assert good is not None
+    assert good.tolist() == [True, False, False]
