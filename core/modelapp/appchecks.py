@@ -112,11 +112,41 @@ def _server(exam: Examination) -> None:
     _drain(exam, path)
     if server.tokens_env:
         _variable(exam, server.tokens_env, (*path, "tokens_env"))
-    if server.grpc_port and server.grpc_port == server.port:
-        related = exam.sources.related((*path, "port"), "HTTP", "value") if exam.sources.holds((*path, "port")) else ()
-        fixed = server.port + 1 if server.port < 65535 else server.port - 1
-        message = "two servers cannot listen on one port"
-        exam.replace("MA021", message, (*path, "grpc_port"), "gRPC", fixed, related=related)
+    _tokens(exam, (*path, "tokens"))
+    _ports(exam, path)
+
+
+def _ports(exam: Examination, path: KeyPath) -> None:
+    taken = {exam.app.server.port: "port"}
+    for key, what in (("grpc_port", "gRPC"), ("metrics_port", "metrics")):
+        port = getattr(exam.app.server, key)
+        if port and port in taken:
+            first = (*path, taken[port])
+            related = exam.sources.related(first, "another", "value") if exam.sources.holds(first) else ()
+            fixed = next(one for one in (port + 1, port - 1, port + 2) if one not in taken and 0 < one < 65536)
+            exam.replace("MA021", "two servers cannot listen on one port", (*path, key), what, fixed, related=related)
+        taken.setdefault(port, key)
+
+
+def _tokens(exam: Examination, path: KeyPath) -> None:
+    """What each token may do must be there, and tokens without the variable that holds them are no protection."""
+    tokens = exam.app.server.tokens
+    if tokens and not exam.app.server.tokens_env and exam.is_sound(("server", "tokens_env")):
+        name = next(iter(tokens))
+        edit = exam.sources.insert(("server",), 'tokens_env = "MODELAPP_TOKENS"')
+        message, label = "[server] has tokens, and no tokens_env", "nobody is asked for a token"
+        advice = 'name the variable that holds them: write tokens_env = "MODELAPP_TOKENS" in [server]'
+        exam.add("MA014", message, (*path, name), label, advice, at="key", edit=edit)
+    for token in tokens.values():
+        exam.check_name(token.name, (*path, token.name))
+        for key, code in (("endpoints", "MA052"), ("models", "MA041")):
+            known = exam.names(key)
+            for number, name in enumerate(getattr(token, key) or ()):
+                if name not in known:
+                    place = (*path, token.name, key, number)
+                    notes = (f"{key}: {', '.join(known) or 'none'}",)
+                    message = f'no {key[:-1]} is called "{name}"'
+                    exam.unknown(code, message, place, "not defined", name, known, notes=notes)
 
 
 def _drain(exam: Examination, path: KeyPath) -> None:

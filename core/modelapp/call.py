@@ -63,6 +63,8 @@ class Call:
     status: int = 0
     outcome: str = ""
     """"ok", or the code of the error; "" until it has ended."""
+    first_s: float = 0.0
+    """When the first piece of a streamed answer was ready; 0 where it came in one."""
     ended_s: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from modelapp import tokens
 from modelapp.app import App
 from modelapp.runtime import RuntimeSpec
 
@@ -45,7 +46,11 @@ def prepare(
     profile: str = "",
     replicas: int = 1,
 ) -> Launch:
-    """The launch of an app on this machine, one of `replicas` that share its cores."""
+    """The launch of an app on this machine, one of `replicas` that share its cores.
+
+    Raises SurroundingsError where the bearer tokens that it asks for are not there.
+    """
+    tokens.read(app.server, os.environ)
     used = [runtimes[name] for name in sorted({model.runtime for model in app.models.values()}) if name in runtimes]
     token = secrets.token_urlsafe(32)
     environment = thread_environment(app, used, thread_budget(replicas)) | {TOKEN_VARIABLE: token}

@@ -39,6 +39,11 @@ def _refused(error: OSError, host: str, port: int) -> SurroundingsError:
     return SurroundingsError(f"cannot listen on port {port} of {host}: {error.strerror}", help=advice)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether `host` is an address that this machine alone reaches; a name counts only where it is localhost."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
 def url(sock: socket.socket) -> str:
     """The URL under which this machine reaches the socket."""
     host, port = sock.getsockname()[:2]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelapp import running
+from modelapp import listener, running
 from modelapp.cli.console import Console
 from modelapp.cli.failure import INTERRUPTED
 from modelapp.cli.locked import verify
@@ -28,6 +28,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     app = opened.app
     tell_warnings(opened.reading, console)
     launch = prepare(app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
+    if not (app.server.tokens_env or listener.is_loopback(app.server.host)):
+        console.note(f"warning: whoever reaches {app.server.host} may call this app: [server] tokens_env is not set")
     watch: Watch | None = None
     with Foreground(launch, note=console.note) as foreground, _stopped_by_signals(foreground):
         console.result(f"app {app.name}   {app.path}")
