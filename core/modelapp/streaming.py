@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 
 from modelapp.call import Call, is_cancelled
-from modelapp.errors import Cancelled, DeadlineExceeded, RequestError
+from modelapp.errors import Cancelled, RequestError
 from modelapp.routes import HttpStream
 
 if TYPE_CHECKING:
@@ -20,25 +21,26 @@ _log = logging.getLogger("modelapp.edge")
 
 
 async def send_stream(
-    open_stream: "Callable[[], Transport]", call: Call, answer: HttpStream, expired: Callable[[], bool]
+    open_stream: "Callable[[], Transport]", call: Call, answer: HttpStream, ended: Callable[[], RequestError | None]
 ) -> None:
     """Send all chunks, with `call.outcome` and `call.bytes_out` as they turn out.
 
     The head is sent with the first chunk, so whatever fails before it is raised and answered like any other failure.
-    `expired`: whether the task was cancelled because its time is over, which it then is no more.
+    `ended`: why the task was cancelled, where that may be told: its time is over, or the replica stops. It then goes on.
     """
     chunks: Any = answer.chunks
     try:
         first = await anext(chunks, b"")
+        call.first_s = monotonic()
         transport = open_stream()
-        call.outcome = await _send_rest(transport, call, answer, first, expired)
+        call.outcome = await _send_rest(transport, call, answer, first, ended)
     finally:
         with contextlib.suppress(Exception):
             await chunks.aclose()
 
 
 async def _send_rest(
-    transport: "Transport", call: Call, answer: HttpStream, first: bytes, expired: Callable[[], bool]
+    transport: "Transport", call: Call, answer: HttpStream, first: bytes, ended: Callable[[], RequestError | None]
 ) -> str:
     """Send what is left; the outcome."""
     # No error is kept in a variable: its traceback would hold this frame, and so the transport, whose end is the
@@ -49,6 +51,7 @@ async def _send_rest(
             await _send(transport, call, chunk)
     except (ProtocolClosed, ProtocolError):
         call.cancel()
+        call.status = Cancelled.status  # the head, already sent, said that all was well
         return Cancelled.code
     except RequestError as error:
         words, code = answer.last_words(error), error.code
@@ -57,10 +60,9 @@ async def _send_rest(
     except BaseException as error:  # the head is sent: only the stream itself can still tell
         if isinstance(error, asyncio.CancelledError) and is_cancelled():
             call.cancel()
-            if not expired():
+            if (why := ended()) is None:
                 raise
-            late = DeadlineExceeded("the time allowed for this request is over")
-            words, code = answer.last_words(late), late.code
+            words, code = answer.last_words(why), why.code
         else:
             _log.exception("the stream of request %s failed", call.id)
             failed = RequestError(f"the server failed; its log tells more under the request id {call.id}")
