@@ -9,7 +9,7 @@ from modelapp.errors import Forbidden, QueueFull, RateLimited
 from modelapp.lifecycle import Lifecycle
 from modelapp.rates import Gate, RateLimit
 from modelapp.routes import Access
-from modelapp.tokens import Grant, Keyring, Secret
+from modelapp.tokens import Grant, Keyring, Vault
 
 _WORK = ("endpoint", "model")
 """What is bounded: health, figures and administration must get through an overload."""
@@ -20,23 +20,38 @@ class Admission:
     """Admits requests and lets them go. Every `enter`, also one that raised, is followed by one `leave`.
 
     More than `max_in_flight` requests at a time get 429. Before `configure` no token is asked for, and nothing else is
-    bounded. For the loop's thread only.
+    bounded. `vault` has the tokens; `clock` is monotonic. For the loop's thread only.
     """
 
     def __init__(
-        self, lifecycle: Lifecycle, *, max_in_flight: int = 4096, clock: Callable[[], float] = monotonic
+        self,
+        lifecycle: Lifecycle,
+        *,
+        max_in_flight: int = 4096,
+        vault: Vault | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.lifecycle = lifecycle
         self.max_in_flight = max_in_flight
+        self._vault = vault or Vault({})
         self._clock = clock
         self._guarded = False  # the one thing that is looked at where nothing is asked for
         self._keyring: Keyring | None = None
         self._gates: dict[str, Gate] = {}
         self._rates: dict[str, RateLimit] = {}
 
-    def configure(self, app: App, secrets: Sequence[Secret] = ()) -> None:
-        """Obey another app from now on. Requests in progress still count, under the new bounds."""
+    def check(self, app: App) -> App:
+        """The app. Raises SurroundingsError where it asks for tokens that this process was not given.
+
+        From here on its variable of tokens is no longer in the environment.
+        """
+        self._vault.take(app.server)
+        return app
+
+    def configure(self, app: App) -> None:
+        """Obey an app from now on, raising as `check`. Requests in progress still count, under the new bounds."""
         server = app.server
+        secrets = self._vault.take(server)
         self._keyring = Keyring(secrets, server.tokens) if server.tokens_env else None
         most = {"server": server.max_concurrent}
         most |= {f"endpoint {name}": endpoint.max_concurrent for name, endpoint in app.endpoints.items()}

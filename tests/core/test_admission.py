@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from modelapp.admission import Admission
 from modelapp.app import App, AppInfo, Endpoint, Server, Token
 from modelapp.call import Call
-from modelapp.errors import Forbidden, NotReady, QueueFull, RateLimited, RequestError, Unauthorized
+from modelapp.errors import Forbidden, NotReady, QueueFull, RateLimited, RequestError, SurroundingsError, Unauthorized
 from modelapp.lifecycle import Lifecycle
 from modelapp.testing import FakeClock
-from modelapp.tokens import Secret
+from modelapp.tokens import Vault
 
 WEB, CI = "web-secret-0123456789", "ci-secret-0123456789"
-SECRETS = (Secret("web", WEB), Secret("ci", CI))
 
 
 def app(endpoints: dict[str, int] | None = None, **server: Any) -> App:
@@ -25,12 +24,13 @@ def app(endpoints: dict[str, int] | None = None, **server: Any) -> App:
     return App(app=AppInfo(name="app"), endpoints=tables, server=Server(**server))
 
 
-def ready(what: App, secrets: tuple[Secret, ...] = (), clock: Callable[[], float] | None = None) -> Admission:
+def ready(what: App, clock: Callable[[], float] | None = None) -> Admission:
     """The door of a replica that takes requests."""
     lifecycle = Lifecycle()
     lifecycle.ready()
-    admission = Admission(lifecycle, clock=clock or FakeClock())
-    admission.configure(what, secrets)
+    vault = Vault({"T": f"web={WEB} ci={CI}", "WEB_ALONE": f"web={WEB}"})
+    admission = Admission(lifecycle, clock=clock or FakeClock(), vault=vault)
+    admission.configure(what)
     return admission
 
 
@@ -66,7 +66,7 @@ def test_one_more_than_the_most_in_flight_is_refused_with_a_time_to_come_back() 
 @pytest.mark.parametrize("always", [False, True])
 def test_without_a_known_token_only_health_is_told(access, always) -> None:
     """Also on routes that answer while the replica takes no requests."""
-    admission = ready(app(tokens_env="T"), SECRETS)
+    admission = ready(app(tokens_env="T"))
     for one in (call(), call("another-secret-0123")):
         with pytest.raises(Unauthorized):
             admission.enter(one, access, "score", always=always)
@@ -75,7 +75,7 @@ def test_without_a_known_token_only_health_is_told(access, always) -> None:
 
 def test_a_token_names_its_request_and_opens_what_its_table_says() -> None:
     """The name goes on to logs and metrics; a refusal has it too."""
-    admission = ready(app(tokens_env="T", tokens={"ci": Token(name="ci", endpoints=("score",))}), SECRETS)
+    admission = ready(app(tokens_env="T", tokens={"ci": Token(name="ci", endpoints=("score",))}))
     mine = call(CI)
     admission.enter(mine, "endpoint", "score")
     assert mine.token == "ci"
@@ -96,7 +96,7 @@ def test_an_administrator_needs_tokens_to_be_known_by(server) -> None:
 
 def test_the_control_token_passes_every_bound() -> None:
     """`modelapp test` is not refused by the limits it runs under."""
-    admission = ready(app({"score": 1}, tokens_env="T", rate_per_s=1, max_concurrent=1), SECRETS)
+    admission = ready(app({"score": 1}, tokens_env="T", rate_per_s=1, max_concurrent=1))
     for _ in range(5):
         admission.enter(call(trusted=True), "endpoint", "score")
 
@@ -111,7 +111,7 @@ def test_the_control_token_passes_every_bound() -> None:
 )
 def test_each_bound_of_requests_at_a_time(what, scope) -> None:
     """429 with a time to come back; who leaves makes room."""
-    admission = ready(what, SECRETS)
+    admission = ready(what)
     inside = [call(WEB), call(WEB)]
     for one in inside:
         admission.enter(one, "endpoint", "score")
@@ -133,7 +133,7 @@ def test_each_bound_of_requests_at_a_time(what, scope) -> None:
 def test_each_bound_of_requests_a_second(what) -> None:
     """429 that says when the next may come, whether anybody left or not."""
     clock = FakeClock(1000.0)
-    admission = ready(what, SECRETS, clock)
+    admission = ready(what, clock)
     for _ in range(2):
         one = call(WEB)
         admission.enter(one, "endpoint", "score")
@@ -148,7 +148,7 @@ def test_each_bound_of_requests_a_second(what) -> None:
 def test_one_who_is_refused_has_used_up_nothing() -> None:
     """A token over its own rate takes nothing of the server's, which others need."""
     clock = FakeClock(1000.0)
-    admission = ready(app(tokens_env="T", rate_per_s=3, tokens={"ci": Token(name="ci", rate_per_s=1)}), SECRETS, clock)
+    admission = ready(app(tokens_env="T", rate_per_s=3, tokens={"ci": Token(name="ci", rate_per_s=1)}), clock)
     admission.enter(call(CI), "endpoint", "score")
     for _ in range(10):
         with pytest.raises(RateLimited, match="token ci"):
@@ -157,9 +157,19 @@ def test_one_who_is_refused_has_used_up_nothing() -> None:
     admission.enter(call(WEB), "model", "m")
 
 
+def test_an_app_whose_tokens_were_never_given_is_refused() -> None:
+    """Whether at the start or with a reload; what was obeyed before stays."""
+    admission = ready(app(tokens_env="T"))
+    for change in (admission.check, admission.configure):
+        with pytest.raises(SurroundingsError, match="NEW, which is not set"):
+            change(app(tokens_env="NEW"))
+    with pytest.raises(Unauthorized):
+        admission.enter(call(), "endpoint", "score")
+
+
 def test_figures_and_health_pass_the_bounds() -> None:
     """They are what one looks at in an overload."""
-    admission = ready(app(tokens_env="T", rate_per_s=1, max_concurrent=1), SECRETS)
+    admission = ready(app(tokens_env="T", rate_per_s=1, max_concurrent=1))
     admission.enter(call(WEB), "endpoint", "score")
     for _ in range(3):
         admission.enter(call(WEB), "metrics", always=True)
@@ -168,10 +178,10 @@ def test_figures_and_health_pass_the_bounds() -> None:
 
 def test_another_app_is_obeyed_at_once_and_keeps_the_count() -> None:
     """Tokens and bounds change with a reload; requests in progress still count, and leave what they entered."""
-    admission = ready(app({"score": 1}, tokens_env="T"), SECRETS)
+    admission = ready(app({"score": 1}, tokens_env="T"))
     inside = call(WEB)
     admission.enter(inside, "endpoint", "score")
-    admission.configure(app({"score": 2}, tokens_env="T", tokens={"web": Token(name="web", models=())}), SECRETS[:1])
+    admission.configure(app({"score": 2}, tokens_env="WEB_ALONE", tokens={"web": Token(name="web", models=())}))
     with pytest.raises(Unauthorized):
         admission.enter(call(CI), "endpoint", "score")
     with pytest.raises(Forbidden):
@@ -189,7 +199,7 @@ def test_leaving_undoes_entering_whoever_was_refused_why(comings) -> None:
     what = app(
         {"score": 3}, tokens_env="T", max_concurrent=4, rate_per_s=20, tokens={"ci": Token(name="ci", max_concurrent=1)}
     )
-    admission = ready(what, SECRETS, FakeClock(1000.0))
+    admission = ready(what, FakeClock(1000.0))
     inside: list[Call] = []
     admitted = 0
     for secret, stays in comings:
