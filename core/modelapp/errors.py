@@ -126,12 +126,12 @@ class HandlerError(SurroundingsError):
 
 
 class PortInUseError(SurroundingsError):
-    """Another process listens on the port."""
+    """Another process listens on the port, which `key` of app.toml names."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, key: str = "server.port") -> None:
         super().__init__(
             f"port {port} on {host} is taken by another process",
-            help=f"stop that process, or choose another port: modelapp run --set server.port={port + 1}",
+            help=f"stop that process, or choose another port: modelapp run --set {key}={port + 1}",
         )
         self.host = host
         self.port = port

@@ -8,10 +8,13 @@ from time import monotonic
 from modelapp import current
 from modelapp.admission import Admission
 from modelapp.call import Call
+from modelapp.edge import Edge
 from modelapp.edition import Edition
 from modelapp.errors import Cancelled, RequestError
+from modelapp.listener import listen, url
 from modelapp.observing import Observers
-from modelapp.routes import Access
+from modelapp.routes import Access, ProtocolRoutes, RouteTable
+from modelapp.server import HttpServer
 from modelapp.service import SideServer
 
 
@@ -27,6 +30,16 @@ class ReplicaHost:
     def service(self) -> Edition:
         """What is served now."""
         return self._edition()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in progress, by every door."""
+        return self._admission.lifecycle.in_flight
+
+    def side_door(self, protocol: ProtocolRoutes, *, port: int, key: str) -> SideServer:
+        """An HTTP server for one protocol on a port of its own, with the same tokens, limits and observers."""
+        edge = Edge(RouteTable([protocol], release=self.service.release), self._admission, observers=self._observers)
+        return _SideDoor(edge, self.service.app.server.host, port, key)
 
     def request(
         self, call: Call, access: Access, name: str = "", *, always: bool = False
@@ -61,6 +74,25 @@ class ReplicaHost:
             self._admission.leave(call)
             lifecycle.leave()
             self._observers.request_ended(call)
+
+
+class _SideDoor:
+    """Implements `modelapp.service.SideServer`."""
+
+    def __init__(self, edge: Edge, host: str, port: int, key: str) -> None:
+        self._edge = edge
+        self._place = (host, port, key)
+
+    async def start(self) -> str:
+        host, port, key = self._place
+        self._socket = listen(host, port, key=key)
+        self._server = HttpServer(self._edge, self._socket)
+        await self._server.start()
+        return url(self._socket)
+
+    async def stop(self, grace_s: float) -> None:
+        await self._server.stop(grace_s)
+        self._socket.close()
 
 
 class SideServers:

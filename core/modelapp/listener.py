@@ -11,8 +11,11 @@ BACKLOG = 1024
 """Connections that may wait to be accepted, also while a replica is being replaced."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`:`port` (0: any free port). Raises PortInUseError and SurroundingsError."""
+def listen(host: str, port: int, *, key: str = "server.port") -> socket.socket:
+    """A socket that listens on `host`:`port` (0: any free port), which `key` of app.toml names.
+
+    Raises PortInUseError and SurroundingsError.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -28,13 +31,13 @@ def listen(host: str, port: int) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise _refused(error, host, port) from None
+        raise _refused(error, host, port, key) from None
     return sock
 
 
-def _refused(error: OSError, host: str, port: int) -> SurroundingsError:
+def _refused(error: OSError, host: str, port: int, key: str) -> SurroundingsError:
     if error.errno == errno.EADDRINUSE:
-        return PortInUseError(host, port)
+        return PortInUseError(host, port, key=key)
     advice = "choose a port of 1024 or more" if error.errno == errno.EACCES else ""
     return SurroundingsError(f"cannot listen on port {port} of {host}: {error.strerror}", help=advice)
 
