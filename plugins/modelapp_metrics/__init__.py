@@ -5,12 +5,17 @@ Only the hooks stand here: the libraries behind them are imported where they are
 
 from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from modelapp.errors import SurroundingsError
 from modelapp.hookspecs import hookimpl
 from modelapp.observing import Observer
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import Availability
 from modelapp.service import Host, Service, SideServer
+
+if TYPE_CHECKING:
+    from modelapp_metrics.collector import Exposition
 
 
 def probe() -> Availability:
@@ -20,19 +25,53 @@ def probe() -> Availability:
     return Availability(ok=True)
 
 
+_exposed: "list[Exposition]" = []
+"""That of this process's replica: hooks that are called with a service alone find it here."""
+
+
 @hookimpl
 def modelapp_observers(host: Host) -> Iterable[Observer]:
     """Who counts, and who traces."""
-    return []
+    if probe().ok:
+        from modelapp_metrics.collector import Exposition
+        from modelapp_metrics.recorder import Recorder
+
+        recorder = Recorder(host)
+        _exposed[:] = [Exposition(recorder)]
+        yield recorder
 
 
 @hookimpl
 def modelapp_servers(host: Host) -> Iterable[SideServer]:
     """The metrics on a port of their own, where `[server] metrics_port` names one."""
-    return []
+    port = host.service.app.server.metrics_port
+    if not port:
+        return
+    if not _exposed:
+        yield _Missing(probe())
+        return
+    from modelapp_metrics.routes import metrics_protocol
+
+    yield host.side_door(metrics_protocol(_exposed[0]), port=port, key="server.metrics_port")
 
 
 @hookimpl
 def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
     """`GET /metrics`, unless the metrics have a port of their own."""
-    return []
+    if _exposed and not service.app.server.metrics_port:
+        from modelapp_metrics.routes import metrics_protocol
+
+        yield metrics_protocol(_exposed[0])
+
+
+class _Missing:
+    """Stands for the server of metrics that were asked for and cannot be had."""
+
+    def __init__(self, found: Availability) -> None:
+        self._found = found
+
+    async def start(self) -> str:
+        raise SurroundingsError(f"metrics_port needs {self._found.missing}", help=self._found.fix)
+
+    async def stop(self, grace_s: float) -> None:
+        pass

@@ -1,0 +1,135 @@
+"""The observer that counts: it notes each request and each run in a tuple, and folds many of them at once."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
+
+from modelapp.call import Call
+from modelapp.observing import ModelRun
+from modelapp.service import Host
+from modelapp_metrics.ledger import Event, Ledger, chunks
+from modelapp_metrics.tally import MOST_EVENTS
+
+KEPT_S = 600.0
+"""How long a release that is served no more is still told of, so that its last requests are scraped."""
+_NAN = float("nan")
+_Note = tuple[str, Event]
+"""A release, and what happened in it."""
+
+
+class Recorder:
+    """Counts what a replica does. Implements `modelapp.observing.Observer`.
+
+    Noting happens on the replica's loop, folding there or on a thread that reads. `clock` tells seconds.
+    """
+
+    def __init__(self, host: Host, *, clock: Callable[[], float] = monotonic) -> None:
+        self.host = host
+        self._clock = clock
+        self._requests: list[_Note] = []
+        self._runs: list[_Note] = []
+        self._ledgers: dict[str, Ledger] = {}
+        self._lock = threading.Lock()
+
+    def request_ended(self, call: Call) -> None:
+        """Note a request."""
+        notes, times, arrived_s, first_s = self._requests, call.timings_ms, call.arrived_s, call.first_s
+        queue_ms = times.get("queue")
+        notes.append((
+            call.release,
+            (
+                (call.endpoint, call.model or call.arm, call.protocol, call.outcome, call.token, call.status),
+                (
+                    call.ended_s - arrived_s,
+                    queue_ms / 1000 if queue_ms is not None else _NAN,
+                    first_s - arrived_s if first_s else _NAN,
+                    call.bytes_in,
+                    call.bytes_out,
+                    call.rows,
+                    call.device_s,
+                    call.cpu_s,
+                ),
+            ),
+        ))  # fmt: skip
+        if len(notes) >= MOST_EVENTS:
+            self._fold_soon()
+
+    def run_ended(self, run: ModelRun) -> None:
+        """Note a run of a model."""
+        notes, calls = self._runs, run.calls
+        notes.append((
+            calls[0].release if calls else "",
+            (
+                (run.model, run.device, run.outcome),
+                (
+                    run.ended_s - run.started_s,
+                    run.held_s,
+                    run.infer_s,
+                    run.cpu_s,
+                    run.rows,
+                    run.cost,
+                    run.extra_runs,
+                ),
+            ),
+        ))  # fmt: skip
+        if len(notes) >= MOST_EVENTS:
+            self._fold_soon()
+
+    def close(self) -> None:
+        """Nothing is written anywhere: whoever scrapes has what it scraped."""
+
+    @contextmanager
+    def reading(self) -> Iterator[Mapping[str, Ledger]]:
+        """Everything noted so far, by release, which nobody changes meanwhile."""
+        with self._lock:
+            self._fold()
+            self._turn()
+            yield self._ledgers
+
+    def _fold_soon(self) -> None:
+        # The loop waits for nobody: who reads holds the lock for milliseconds, and then it is another one's turn.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self._lock.release()
+
+    def _fold(self) -> None:
+        for release, events in _taken(self._requests).items():
+            for part in chunks(events):
+                self._ledger(release).add_requests(part)
+        for release, events in _taken(self._runs).items():
+            for part in chunks(events):
+                self._ledger(release).add_runs(part)
+
+    def _turn(self) -> None:
+        """Begin with what is served now, and forget what was replaced long ago."""
+        now_s, served = self._clock(), self.host.service.release
+        self._ledger(served)
+        for release, ledger in list(self._ledgers.items()):
+            if release == served:
+                ledger.retired_s = None
+            elif ledger.retired_s is None:
+                ledger.retired_s = now_s
+            elif now_s - ledger.retired_s > KEPT_S:
+                del self._ledgers[release]
+
+    def _ledger(self, release: str) -> Ledger:
+        """The counts of a release; those of the one that is served where none is named."""
+        service = self.host.service
+        name = release or service.release
+        ledger = self._ledgers.get(name)
+        if ledger is None:
+            ledger = self._ledgers[name] = Ledger(service.app)
+        return ledger
+
+
+def _taken(notes: list[_Note]) -> dict[str, list[Event]]:
+    """Take what is noted so far, by release. Another thread may go on noting: each of the two steps is one to it."""
+    some = notes[:]
+    del notes[: len(some)]
+    found: dict[str, list[Event]] = {}
+    for release, event in some:
+        found.setdefault(release, []).append(event)
+    return found
