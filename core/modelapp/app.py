@@ -51,7 +51,7 @@ class Model:
     runtime: str = key("the name of a runtime plugin")
     revision: str = key("which version of a remote source", default="", pending=True)
     task: str = key("what the model does, for runtimes that adapt inputs and outputs to it", default="", pending=True)
-    labels: str = key("a file with one class name a line", default="", pending=True)
+    labels: str = key("a file with one class name a line", default="")
     files: Mapping[str, str] = key("further files the model needs, each a source", factory=dict)
     device: str = key("where it runs", default="cpu")
     max_batch_size: int = key("the most rows one run may hold", default=1, min=1)

@@ -32,6 +32,7 @@ class ServedModel:
         self.state: State = "waiting"
         self.error: LoadError | None = None
         self.load_s = 0.0
+        self.labels: tuple[str, ...] = ()
         self.notes: list[str] = []
         self._root = root.resolve()  # as the frames of its code name it
         self._placement = placement
@@ -41,6 +42,7 @@ class ServedModel:
         self._batcher: Batcher | None = None
         self._concurrent = False
         self._memory: Path | None = None
+        self._closing: asyncio.Future[None] | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +63,11 @@ class ServedModel:
     def ready(self) -> bool:
         """Whether it answered its warm-up and takes requests."""
         return self.state == "ready"
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in its queue."""
+        return 0 if self._batcher is None else self._batcher.waiting_rows
 
     @property
     def device(self) -> str:
@@ -114,6 +121,7 @@ class ServedModel:
     def _open(self, runtime: Runtime) -> LoadedModel:
         try:
             artefact = sources.artefact(self._root, self.model)
+            self.labels = sources.labels(self._root, self.model)
             loaded = runtime.load(artefact, self.model.options, self._placement)
         except ModelAppError as error:
             raise LoadError(f'model "{self.name}": {error.message}', model=self.name, help=error.help) from error
@@ -152,8 +160,7 @@ class ServedModel:
     async def infer(self, rows: Rows, call: Call) -> Rows:
         """Check, batch and run; raises RequestError. Answers are in the order of the rows."""
         if self._execution is None or self._batcher is None or self.state == "failed":
-            why = self.error.message if self.error else f'model "{self.name}" is {self.state}'
-            raise NotReady(why, retry_after_s=1)
+            raise self.not_ready()
         rows, count, key = self._execution.check(rows)
         if count <= self._execution.max_rows:
             answer: Rows = await self._batcher.submit(rows, count, key, call)
@@ -161,14 +168,24 @@ class ServedModel:
         parts = self._execution.pieces(rows, count)
         return self._execution.join(await self._batcher.submit_parts(parts, key, call))
 
+    def not_ready(self) -> NotReady:
+        """The error for a request that comes while it takes none."""
+        return NotReady(self.error.message if self.error else f'model "{self.name}" is {self.state}', retry_after_s=1)
+
     async def close(self) -> None:
-        """Finish what is queued and give the memory back."""
+        """Finish what is queued and give the memory back, once; also where a caller waits no more."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         if self._batcher is not None:
             await self._batcher.close()
         if self._memory is not None:
             await self.remember()
-        if self._loaded is not None:
+        loaded, self._loaded, self._batcher, self._execution = self._loaded, None, None, None
+        if loaded is not None:
             try:
-                self._loaded.close()
+                loaded.close()
             except (Exception, SystemExit) as error:  # every other model is closed all the same
                 log.warning('model "%s" did not close: %s', self.name, blame(error, self._root))

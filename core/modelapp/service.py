@@ -1,6 +1,6 @@
 """What a protocol plugin may ask of the replica it answers for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +8,8 @@ import attrs
 
 from modelapp.app import App, Model
 from modelapp.call import Call
-from modelapp.routes import Access
+from modelapp.errors import NotReady
+from modelapp.routes import Access, ProtocolRoutes
 from modelapp.runtime import Rows
 from modelapp.signature import Signature
 
@@ -47,8 +48,22 @@ class ModelService(Protocol):
         ...
 
     @property
+    def labels(self) -> Sequence[str]:
+        """The class names of its `labels` file, in order; none before it is loaded."""
+        ...
+
+    @property
     def ready(self) -> bool:
         """Whether it answered its warm-up and takes requests."""
+        ...
+
+    def not_ready(self) -> NotReady:
+        """The error for a request that comes while it takes none, which says why."""
+        ...
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in its queue."""
         ...
 
     async def infer(self, rows: Rows, call: Call) -> Rows:
@@ -78,6 +93,20 @@ class Service(Protocol):
         """Whether it takes requests now."""
         ...
 
+    async def load(self, name: str) -> None:
+        """Load a model anew, from its files as they are now, and warm it up; the one that is loaded answers until then.
+
+        Raises NotFound, NotReady while the replica starts or stops, ModelFailed where it does not load.
+        """
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Take no more requests for a model, finish those it has, and give its memory back.
+
+        Until it is loaded again it is not ready, and neither is the app if it requires it. Raises NotFound, NotReady.
+        """
+        ...
+
 
 class Host(Protocol):
     """The replica's process, for what a plugin runs beside the HTTP server: another port, a watcher."""
@@ -87,10 +116,25 @@ class Host(Protocol):
         """What is served now; a change of the app's files brings another."""
         ...
 
-    def request(self, call: Call, access: Access, name: str = "") -> AbstractContextManager[None]:
+    @property
+    def in_flight(self) -> int:
+        """Requests in progress, by every door."""
+        ...
+
+    def side_door(self, protocol: ProtocolRoutes, *, port: int, key: str) -> "SideServer":
+        """An HTTP server for one protocol on a port of its own, under the same tokens and limits.
+
+        `key` is what names the port in app.toml, for the error where it is taken.
+        """
+        ...
+
+    def request(
+        self, call: Call, access: Access, name: str = "", *, always: bool = False
+    ) -> AbstractContextManager[None]:
         """One request that came by another door, from its admission to its end, under the limits of them all.
 
-        Raises RequestError where it is not admitted. What is raised inside becomes the request's outcome, and passes.
+        `always`: also while the replica takes no requests. Raises RequestError where it is not admitted. What is raised
+        inside becomes the request's outcome, and passes.
         """
         ...
 

@@ -50,6 +50,18 @@ def artefact(root: Path, model: Model) -> Artefact:
     return Artefact(name=model.name, source=main.path, symbol=main.symbol, root=root.resolve(), files=files)
 
 
+def labels(root: Path, model: Model) -> tuple[str, ...]:
+    """The class names that `labels` of `model` holds, one a line; none where it names no file. Raises LoadError."""
+    if not model.labels:
+        return ()
+    path = locate(root, model.labels, key=f"models.{model.name}.labels").path
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        told = f"models.{model.name}.labels: {path} cannot be read as text: {error}"
+        raise LoadError(told, model=model.name, help="write one class name a line, in UTF-8") from None
+
+
 def is_remote(source: str) -> bool:
     """Whether `source` is a URL rather than something on this machine."""
     return _URL.match(source) is not None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from modelapp.app import Model
 from modelapp.errors import LoadError
-from modelapp.sources import artefact, is_remote
+from modelapp.sources import artefact, is_remote, labels
 
 
 def model(source: str, **files: str) -> Model:
@@ -198,3 +198,32 @@ def test_any_text_stays_inside_or_is_refused(tmp_path_factory: pytest.TempPathFa
     except LoadError:
         return
     assert found.source.is_relative_to(home.resolve())
+
+
+def test_labels_are_the_lines_of_their_file(root: Path) -> None:
+    """One class name a line; without the key there are none."""
+    (root / "labels.txt").write_text("cat\ndog\nwhite wolf\n", encoding="utf-8")
+
+    assert labels(root, Model(name="m", source="s", runtime="onnx", labels="labels.txt")) == (
+        "cat",
+        "dog",
+        "white wolf",
+    )
+    assert labels(root, model("s")) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("missing.txt", 'models.m.labels: there is no "missing.txt"'),
+        ("models/garment.onnx", "cannot be read as text"),
+        ("../labels.txt", "leads out of the app's folder"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_told(root: Path, name: str, told: str) -> None:
+    """The error names the key."""
+    (root / "models" / "garment.onnx").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(LoadError, match="models.m.labels") as failed:
+        labels(root, Model(name="m", source="s", runtime="onnx", labels=name))
+    assert told in failed.value.message
