@@ -12,13 +12,14 @@ log = logging.getLogger("modelapp")
 class ModelRun:
     """One run of a model, batch mates and all. Times are seconds of `time.monotonic`.
 
-    `held_s`: how long the idle model waited for company. `infer_s`: what the model itself took. `outcome` is "ok" where
-    any of `calls` got an answer, else the code of the error.
+    `queued_s`: when each of `calls` came into the queue. `held_s`: how long the idle model waited for company.
+    `infer_s`: what the model itself took. `outcome` is "ok" where any of `calls` got an answer, else the code of the
+    error.
     """
 
     __slots__ = (
-        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "held_s", "infer_s", "model", "outcome", "rows",
-        "started_s",
+        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "held_s", "infer_s", "model", "outcome", "queued_s",
+        "rows", "span", "started_s",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +37,7 @@ class ModelRun:
         cpu_s: float = 0.0,
         extra_runs: int = 0,
         outcome: str = "ok",
+        queued_s: tuple[float, ...] = (),
     ) -> None:
         self.model = model
         self.device = device
@@ -49,6 +51,9 @@ class ModelRun:
         self.cpu_s = cpu_s
         self.extra_runs = extra_runs
         self.outcome = outcome
+        self.queued_s = queued_s
+        self.span: Any = None
+        """What a tracer keeps of it."""
 
 
 @runtime_checkable

@@ -39,6 +39,14 @@ def modelapp_observers(host: Host) -> Iterable[Observer]:
         recorder = Recorder(host)
         _exposed[:] = [Exposition(recorder)]
         yield recorder
+    from modelapp_metrics import exporting
+
+    if exporting.asked_for():
+        app = host.service.app
+        if (provider := exporting.provider(app.name)) is not None:
+            from modelapp_metrics.tracing import Tracer
+
+            yield Tracer(provider, scheme="https" if app.server.tls_cert else "http")
 
 
 @hookimpl
