@@ -263,3 +263,16 @@ class DeadlineExceeded(RequestError):
     """The time allowed for the request, queueing included, is over."""
 
     status, code = 504, "deadline_exceeded"
+
+
+def request_codes() -> dict[str, int]:
+    """The code of every request error that is defined here, and its HTTP status."""
+
+    def below(error: type[RequestError]) -> dict[str, int]:
+        found = {error.code: error.status}
+        for kind in error.__subclasses__():
+            if kind.__module__ == __name__:
+                found |= below(kind)
+        return found
+
+    return below(RequestError)

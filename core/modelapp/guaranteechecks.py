@@ -57,7 +57,12 @@ def samples_needed(latency: Latency) -> int:
     if latency.min_samples is not None:
         return latency.min_samples
     highest = max((share for key, share in PERCENTILES.items() if getattr(latency, key) is not None), default=0.5)
-    return math.ceil(tidy(_TAIL / (1 - highest)))
+    return samples_beyond(highest)
+
+
+def samples_beyond(share: float) -> int:
+    """The fewest answers by which a percentile is known."""
+    return math.ceil(tidy(_TAIL / (1 - share)))
 
 
 def _latency(exam: Examination, latency: Latency, path: KeyPath) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from modelapp.app import App
-from modelapp.errors import RequestError
+from modelapp.errors import RequestError, request_codes
 from modelapp_metrics.table import Metric, Source, of
 from modelapp_metrics.tally import MOST_EVENTS, Column, Sums, Tally
 
@@ -57,20 +57,21 @@ class Ledger:
         self.runs: Tally[RunKey] = Tally(_columns("runs", RUN_NUMBERS, limits))
         self.retired_s: float | None = None
         self._app = app
-        self._codes = {"ok", OTHER, *(code for code, _ in _codes(RequestError))}
+        self._codes = {"ok", OTHER, *request_codes()}
         self._own: set[str] = set()
         self._rows: dict[RawKey, int] = {}
         self._expect()
 
     def _expect(self) -> None:
         """Begin at zero what is bound to come, and what an alert must see the first of."""
-        faults = sorted({code for code, status in _codes(RequestError) if status >= 500})
+        faults = sorted(code for code, status in request_codes().items() if status >= 500)
         for endpoint in self._app.endpoints.values():
-            for model in endpoint.split.arms if endpoint.split else ("",):
+            for arm in endpoint.split.arms if endpoint.split else ("",):
                 for outcome in ("ok", *faults):
-                    self.requests.row(RequestKey(endpoint.name, model, "natural", outcome, ""))
-        for name in self._app.models:
-            self.runs.row(RunKey(name, self._app.models[name].device, "ok"))
+                    self.requests.row(RequestKey(endpoint.name, arm, "natural", outcome, ""))
+        for model in self._app.models.values():
+            if model.device != "auto":  # which it will be is not known yet
+                self.runs.row(RunKey(model.name, model.device, "ok"))
 
     def add_requests(self, events: Sequence[Event]) -> None:
         """Count requests, at most MOST_EVENTS."""
@@ -155,11 +156,3 @@ def _limits(app: App) -> Iterator[float]:
         for limit in (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.p95_first_token_ms):
             if limit is not None:
                 yield limit / 1000
-
-
-def _codes(error: type[RequestError]) -> Iterator[tuple[str, int]]:
-    """Every error of the core's tree: its code and its status."""
-    if error.__module__ == RequestError.__module__:
-        yield error.code, error.status
-        for below in error.__subclasses__():
-            yield from _codes(below)

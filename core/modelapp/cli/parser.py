@@ -92,6 +92,7 @@ def build() -> argparse.ArgumentParser:
         ("test", "run the [[tests]] of app.toml", _add_test),
         ("lock", "write app.lock: the digests and versions of what the app is made of", _add_locked),
         ("schema", "print the JSON Schema of app.toml, for editors", _add_schema),
+        ("alerts", "print Prometheus alert rules for what [guarantees] promises", _add_alerts),
         ("upgrade", "show what would raise app.toml to the newest format", _add_upgrade),
         ("plugins", "list the installed plugins and what is missing to use them", _add_nothing),
         ("completion", "print the script by which a shell completes command lines", _add_completion),
@@ -199,6 +200,10 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="write app.schema.json beside app.toml")
+
+
+def _add_alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", action="store_true", help="write alerts.rules.yml beside app.toml")
 
 
 def _add_upgrade(parser: argparse.ArgumentParser) -> None:
