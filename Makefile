@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 SOURCES := core plugins runtimes
 
-.PHONY: demo test check slow bench clean help
+.PHONY: demo test check slow bench proto clean help
 .DEFAULT_GOAL := help
 
 help: ## list what can be made
@@ -34,6 +34,9 @@ bench: $(VENV)/.development ## the benchmarks behind the figures of README.md (n
 	$(BIN)/python bench/serve.py
 	$(BIN)/python bench/encoder.py
 	$(BIN)/python bench/start.py
+
+proto: $(VENV)/.development ## make the gRPC messages again, after a change of inference.proto
+	$(BIN)/python tools/make_proto.py
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

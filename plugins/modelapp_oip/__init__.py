@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from modelapp import hookimpl
 from modelapp.routes import ProtocolRoutes
-from modelapp.service import Service
+from modelapp.service import Host, Service, SideServer
 
 
 @hookimpl
@@ -16,3 +16,12 @@ def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
     from modelapp_oip.rest import oip_routes
 
     yield oip_routes(service)
+
+
+@hookimpl
+def modelapp_servers(host: Host) -> Iterable[SideServer]:
+    """The gRPC service, where the app gives it a port."""
+    if host.service.app.server.grpc_port:
+        from modelapp_oip.grpcdoor import GrpcDoor
+
+        yield GrpcDoor(host)
