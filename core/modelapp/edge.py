@@ -9,6 +9,7 @@ import hmac
 import logging
 import re
 from functools import partial
+from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,12 @@ from granian._granian import RSGIProtocolError as ProtocolError
 from modelapp import current
 from modelapp.admission import Admission
 from modelapp.call import CONTROL_HEADER, Call, is_cancelled
-from modelapp.errors import BadRequest, DeadlineExceeded, RequestError, SlowBody, TooLarge
+from modelapp.errors import BadRequest, Cancelled, DeadlineExceeded, RequestError, SlowBody, TooLarge
 from modelapp.observing import Observers
 from modelapp.overdue import Overdue
 from modelapp.routes import HttpRequest, HttpResponse, HttpStream, RouteTable
 from modelapp.streaming import send_stream
+from modelapp.waiting import frames
 
 if TYPE_CHECKING:
     from granian._granian import RSGIHTTPProtocol as HTTPProtocol
@@ -42,6 +44,7 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 _BODILESS = frozenset({"GET", "HEAD"})
 _CLOSE = ("connection", "close")
 _SERVER = ("server", "modelapp")
+_NO_RETRY = ("x-should-retry", "false")
 _UNSHAPED = HttpResponse(500, b'{"error":{"code":"internal","message":"the server failed","field":null}}')
 
 
@@ -103,19 +106,24 @@ class Edge:
             request = HttpRequest(method, path, scope.query_string, headers, body, params, call)
             answer = await route.handler(request)
             if isinstance(answer, HttpStream):
-                await self._stream(protocol, call, table, answer, task)
+                await self._stream(protocol, call, table, answer)
             else:
                 call.outcome = "ok"
                 self._send(protocol, call, table, answer)
         except RequestError as error:
             self._send(protocol, call, table, self._shape(table, call, path, error))
+            if isinstance(error, Cancelled):
+                call.status = Cancelled.status  # whatever the protocol would have sent
         except GeneratorExit:
             raise
         except BaseException as error:  # whatever a handler or plugin raises, sys.exit too, the client gets an answer
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                if not self._expired(task):
+                why = self._why_ended()
+                if why is None:
                     raise
-                failure = self._too_late(call, unread)
+                call.cancel()  # what still waits somewhere for this request need not run
+                late = isinstance(why, DeadlineExceeded)
+                failure = SlowBody("the body did not arrive in time") if unread and late else why
                 unread = False
             else:
                 _log.exception("request %s: %s %r failed", call.id, method, path)
@@ -149,18 +157,20 @@ class Edge:
         self._overdue.add(task, deadline_s)
         return task
 
-    def _expired(self, task: "asyncio.Task[Any] | None") -> bool:
-        """Whether the task was cancelled since its time is over; it may then go on to say so."""
-        if task is None or not self._overdue.expired(task):
-            return False
-        task.uncancel()
-        return True
+    def end_all(self, error: RequestError) -> None:
+        """Answer every request in progress with `error` now; to a stream it gives the last words."""
+        for task in asyncio.all_tasks(self._loop):
+            if any(frame.f_code is Edge.__rsgi__.__code__ for frame in frames(task)):
+                self._overdue.end(task, error)
 
-    def _too_late(self, call: Call, unread: bool) -> RequestError:
-        call.cancel()  # what still waits somewhere for this request need not run
-        if unread:
-            return SlowBody("the body did not arrive in time")
-        return DeadlineExceeded("the time allowed for this request is over")
+    def _why_ended(self) -> RequestError | None:
+        """Why this task was cancelled, where that was done here; it may then go on to say so."""
+        task = asyncio.current_task(self._loop)
+        if task is None or (why := self._overdue.why(task)) is None:
+            return None
+        self._overdue.remove(task)
+        task.uncancel()
+        return why
 
     def _shape(self, table: RouteTable, call: Call, path: str, error: RequestError) -> HttpResponse:
         call.outcome = error.code
@@ -171,7 +181,10 @@ class Edge:
             response = _UNSHAPED
         more = list(error.headers)
         if error.retry_after_s is not None or error.status in (429, 503):
-            more.append(("retry-after", str(max(1, -int(-min(error.retry_after_s or 1, _MOST_RETRY_S) // 1)))))
+            wait_s = min(error.retry_after_s or 1, _MOST_RETRY_S)
+            more += [("retry-after", str(max(1, ceil(wait_s)))), ("retry-after-ms", str(max(1, ceil(wait_s * 1000))))]
+        elif error.status in (500, 504):  # some clients send it again by themselves, which an overload does not need
+            more.append(_NO_RETRY)
         present = {name for name, _ in response.headers}
         extra = tuple(header for header in more if header[0] not in present)
         return HttpResponse(response.status, response.body, response.content_type, response.headers + extra)
@@ -186,12 +199,9 @@ class Edge:
         call: Call,
         table: RouteTable,
         answer: HttpStream,
-        task: "asyncio.Task[Any] | None",
     ) -> None:
         headers = partial(self._headers, call, table, answer)
-        await send_stream(
-            lambda: protocol.response_stream(answer.status, headers()), call, answer, lambda: self._expired(task)
-        )
+        await send_stream(lambda: protocol.response_stream(answer.status, headers()), call, answer, self._why_ended)
         call.ended_s = monotonic()
 
     def _headers(self, call: Call, table: RouteTable, response: HttpResponse | HttpStream) -> list[tuple[str, str]]:

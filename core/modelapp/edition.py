@@ -1,8 +1,10 @@
 """What a replica serves at one moment: an app, its models, the functions around them, and the routes to them."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from modelapp.app import App
+from modelapp.errors import NotFound
 from modelapp.functions import Functions
 from modelapp.health import health_protocol
 from modelapp.lifecycle import Lifecycle
@@ -16,11 +18,23 @@ from modelapp.served import ServedModel
 from modelapp.service import Readiness
 
 
+class Steward(Protocol):
+    """Who changes what is served."""
+
+    async def load(self, name: str) -> None:
+        """As `modelapp.service.Service` says."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """As `modelapp.service.Service` says."""
+        ...
+
+
 class Edition:
     """One app, complete and unchanging, as protocols see it. Implements `modelapp.service.Service`.
 
     A reload makes a new one, which may share models with the old: a request stays with the edition it came to. Raises
-    HandlerError where a function does not import.
+    HandlerError where a function does not import. Without a steward models are neither loaded nor unloaded.
     """
 
     def __init__(
@@ -29,6 +43,7 @@ class Edition:
         models: Mapping[str, ServedModel],
         functions: Functions,
         lifecycle: Lifecycle,
+        steward: Steward | None = None,
     ) -> None:
         self.footprint = footprint
         self.app: App = footprint.app
@@ -40,15 +55,38 @@ class Edition:
             for name, endpoint in self.app.endpoints.items()
         }
         self._lifecycle = lifecycle
+        self._steward = steward
+
+    def successor(self, footprint: Footprint, models: Mapping[str, ServedModel], functions: Functions) -> "Edition":
+        """What is served after it, in the same replica. Raises HandlerError where a function does not import."""
+        return Edition(footprint, models, functions, self._lifecycle, self._steward)
 
     def readiness(self) -> Readiness:
-        """Ready: every required model answered its warm-up here, and the replica does not drain."""
+        """Ready: every required model takes requests, and the replica neither starts nor drains."""
         serving = self._lifecycle.state == "ready"
         models = {name: model.ready for name, model in self.models.items()}
         endpoints = {
             name: serving and all(models[used] for used in pipeline.models) for name, pipeline in self.pipelines.items()
         }
+        lacking = [model for model in self.models.values() if model.model.required and not models[model.name]]
+        if serving and lacking:
+            return Readiness(False, "; ".join(model.not_ready().message for model in lacking), models, endpoints)
         return Readiness(serving, self._lifecycle.reason, models, endpoints)
+
+    async def load(self, name: str) -> None:
+        """Load a model anew. Raises NotFound, NotReady, ModelFailed."""
+        await self._changeable(name).load(name)
+
+    async def unload(self, name: str) -> None:
+        """Give a model's memory back. Raises NotFound, NotReady."""
+        await self._changeable(name).unload(name)
+
+    def _changeable(self, name: str) -> Steward:
+        if name not in self.models:
+            raise NotFound(f'there is no model "{name}"; models: {", ".join(self.models)}')
+        if self._steward is None or self._lifecycle.state != "ready":
+            raise self._lifecycle.not_ready()
+        return self._steward
 
     def routes(self, plugins: Plugins) -> RouteTable:
         """Every route to it. Raises PluginError where two protocols clash."""

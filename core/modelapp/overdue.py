@@ -4,13 +4,15 @@ import asyncio
 from time import monotonic
 from typing import Any
 
+from modelapp.errors import DeadlineExceeded, RequestError
+
 _PERIOD_S = 0.1
 
 
 class Overdue:
     """Tasks and their deadlines, in seconds of `time.monotonic`.
 
-    A task late by more than a period is cancelled, and `expired` says so.
+    A task late by more than a period is cancelled, and `why` says so.
     The layers below keep their own deadlines to the millisecond; this catches what does not look at a clock: a slow
     client's body, a handler that awaits for ever.
     """
@@ -18,7 +20,7 @@ class Overdue:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due: dict[asyncio.Task[Any], float] = {}
-        self._expired: set[asyncio.Task[Any]] = set()
+        self._ended: dict[asyncio.Task[Any], RequestError] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, task: asyncio.Task[Any], deadline_s: float) -> None:
@@ -30,19 +32,23 @@ class Overdue:
     def remove(self, task: asyncio.Task[Any]) -> None:
         """The task has ended in time, or has answered."""
         self._due.pop(task, None)
-        if self._expired:
-            self._expired.discard(task)
+        if self._ended:
+            self._ended.pop(task, None)
 
-    def expired(self, task: asyncio.Task[Any]) -> bool:
-        """Whether the task was cancelled here."""
-        return task in self._expired
+    def end(self, task: asyncio.Task[Any], error: RequestError) -> None:
+        """Cancel a task now, whether or not it has a deadline; `error` is what it is to tell."""
+        self._due.pop(task, None)
+        self._ended[task] = error
+        task.cancel()
+
+    def why(self, task: asyncio.Task[Any]) -> RequestError | None:
+        """Why the task was cancelled here; None where it was not."""
+        return self._ended.get(task)
 
     def _look(self) -> None:
         self._timer = None
         late_s = monotonic() - _PERIOD_S
         for task in [task for task, deadline_s in self._due.items() if deadline_s <= late_s]:
-            del self._due[task]
-            self._expired.add(task)
-            task.cancel()
+            self.end(task, DeadlineExceeded("the time allowed for this request is over"))
         if self._due:
             self._timer = self._loop.call_later(_PERIOD_S, self._look)

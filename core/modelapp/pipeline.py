@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from modelapp.app import Endpoint, Model, Split
 from modelapp.binding import bind_model, first_row
 from modelapp.call import Call
-from modelapp.errors import InvalidInput, ModelFailed, NotReady, RequestError
+from modelapp.errors import InvalidInput, ModelFailed, RequestError
 from modelapp.functions import Function, Functions
 from modelapp.mismatch import told
 from modelapp.served import ServedModel
@@ -68,7 +68,7 @@ class Pipeline:
             if before is not None:
                 values = await _prepared(before, call, values)
             if (signature := served.signature) is None:
-                raise NotReady(f'model "{served.name}" is not loaded', retry_after_s=1)
+                raise served.not_ready()
             rows, single = bind_model(served.name, signature, values)
             answer: Any = await served.infer(rows, call)
             if single:

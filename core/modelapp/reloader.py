@@ -5,12 +5,13 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+import attrs
+
 from modelapp.app import App
 from modelapp.edition import Edition
 from modelapp.errors import ModelAppError
 from modelapp.functions import Functions
 from modelapp.handlers import imported_afresh, imports
-from modelapp.lifecycle import Lifecycle
 from modelapp.loading import Loading
 from modelapp.plugins import Plugins
 from modelapp.release import Footprint, footprint
@@ -30,13 +31,11 @@ class Reloader:
         read: Callable[[], App],
         plugins: Plugins,
         loading: Loading,
-        lifecycle: Lifecycle,
         reporter: Reporter,
     ) -> None:
         self._read = read
         self._plugins = plugins
         self._loading = loading
-        self._lifecycle = lifecycle
         self._reporter = reporter
 
     async def next(self, now: Edition) -> tuple[Edition, RouteTable, Plan] | None:
@@ -47,7 +46,7 @@ class Reloader:
         """
         try:
             new = await asyncio.to_thread(lambda: footprint(self._read()))
-            what = plan(now.footprint, new, lambda file: imports(new.app.root, file))
+            what = _plan(now, new)
             if what.restart:
                 self._reporter.tell("restart", reason=what.restart)
                 return None
@@ -63,6 +62,22 @@ class Reloader:
             self._reporter.tell("kept", reason=f"{type(error).__name__}: {error}")
         return None
 
+    async def anew(self, now: Edition, name: str) -> tuple[Edition, RouteTable, Plan]:
+        """The edition after `now` in which the model `name` is loaded again. Raises ModelAppError where it is not.
+
+        What has changed in the app's other files is taken over with it, for an edition is one state of all files;
+        app.toml is not read again.
+        """
+        new = await asyncio.to_thread(footprint, now.app)
+        what = _plan(now, new)
+        what = attrs.evolve(what, models={**what.models, name: "load"}, same_release=False)
+        edition, table = await self._build(now, new, what)
+        error = edition.models[name].error
+        if error is None:
+            return edition, table, what
+        await discard([edition.models[name]], edition.functions if what.code else None)
+        raise error
+
     async def _build(self, now: Edition, new: Footprint, what: Plan) -> tuple[Edition, RouteTable]:
         fresh = [name for name, action in what.models.items() if action == "load"]
         models = {
@@ -73,13 +88,17 @@ class Reloader:
         try:
             # Not on the loop: what a file of handlers imports may take seconds.
             with imported_afresh(new.app.root) if what.code else contextlib.nullcontext():
-                edition = await asyncio.to_thread(Edition, new, models, functions, self._lifecycle)
+                edition = await asyncio.to_thread(now.successor, new, models, functions)
                 await self._loading.bring_up(edition, fresh)
                 table = edition.routes(self._plugins)
         except BaseException:
             await discard([models[name] for name in fresh], functions if what.code else None)
             raise
         return edition, table
+
+
+def _plan(now: Edition, new: Footprint) -> Plan:
+    return plan(now.footprint, new, lambda file: imports(new.app.root, file))
 
 
 async def discard(models: list[ServedModel], functions: Functions | None) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -11,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic
 
 from modelapp import lifeline
 from modelapp.admission import Admission
 from modelapp.app import App
 from modelapp.edge import Edge
 from modelapp.edition import Edition
+from modelapp.editions import Editions, calm_collector
 from modelapp.errors import ModelAppError
 from modelapp.functions import Functions
 from modelapp.host import ReplicaHost, SideServers
@@ -28,18 +28,21 @@ from modelapp.loading import Loading
 from modelapp.observing import Observers
 from modelapp.plugins import Plugins
 from modelapp.release import Footprint, footprint
-from modelapp.reload import Plan
-from modelapp.reloader import Reloader, discard
+from modelapp.reloader import Reloader
 from modelapp.replicaevents import Reporter
-from modelapp.routes import RouteTable
 from modelapp.server import HttpServer
 from modelapp.testchecks import UNPROVEN
+from modelapp.tokens import Vault
 
 log = logging.getLogger("modelapp")
 
 LAME_DUCK_S = 1.0
 """How long a stopping replica still answers everyone, asking each to close its connection."""
-_RETIRING_POLL_S = 0.05
+_REFUSING_S = 0.2
+"""How long it then refuses politely, at least, before it closes connections."""
+_ONE_SIGNAL_S = 1.0
+"""Signals to stop that come closer together than this are one."""
+_CUT_SHORT = 130  # the exit status of a replica that was told twice
 _CLOSE_S = 1.0
 """The least time that models, and the server after them, have to be closed in when requests took all of drain_s."""
 
@@ -52,41 +55,49 @@ class Replica:
         self._plugins = plugins
         self._reporter = reporter
         self._lame_duck_s = LAME_DUCK_S
+        self._stop = asyncio.Event()
+        self._asked_s = 0.0
+        self._status = 0
         self._observers = Observers()
-        self._admission = Admission(self.lifecycle)
+        token = os.environ.pop(TOKEN_VARIABLE, "")  # before any code of the app runs
+        self._admission = Admission(self.lifecycle, vault=Vault())
         self._loading = Loading(plugins, reporter, self._observers)
-        self._reloader = Reloader(read, plugins, self._loading, self.lifecycle, reporter)
-        self._retiring: asyncio.Future[None] | None = None
-        self.edition = self._first(footprint(read()))
+        self.editions = Editions(
+            Reloader(partial(self._allowed, read), plugins, self._loading, reporter), plugins, reporter
+        )
+        first = self._first(footprint(self._allowed(read)))
+        self._edge = Edge(first.routes(plugins), self._admission, control_token=token, observers=self._observers)
+        self.editions.begin(first, self._edge, self._admission)
+
+    def _allowed(self, read: Callable[[], App]) -> App:
+        return self._admission.check(read())
 
     def _first(self, what: Footprint) -> Edition:
         models = {name: self._loading.served(what.app, model) for name, model in what.app.models.items()}
         functions = Functions(what.app.root, threads=self._loading.threads)
-        return Edition(what, models, functions, self.lifecycle)
+        return Edition(what, models, functions, self.lifecycle, self.editions)
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Listen, load, answer until SIGTERM, drain; reload on SIGHUP. Raises LoadError where it cannot start."""
-        stop, reload = asyncio.Event(), asyncio.Event()
+    async def serve(self, listener: socket.socket) -> int:
+        """Listen, load, answer until SIGTERM, drain; reload on SIGHUP. The exit status: 0 where it was asked to stop.
+
+        Raises LoadError where it cannot start.
+        """
+        reload = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_signal_handler(signal.SIGINT, self._stop_alone, stop)
+        loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop, LAME_DUCK_S)
+        # SIGINT comes from a parent that was the only client: there is nobody to send elsewhere first.
+        loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, 0.0)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
-        host = ReplicaHost(lambda: self.edition, self._admission, self._observers)
+        host = ReplicaHost(lambda: self.editions.current, self._admission, self._observers)
         for observer in self._plugins.observers(host):
             self._observers.add(observer)
-        edge = Edge(
-            self.edition.routes(self._plugins),
-            self._admission,
-            control_token=os.environ.get(TOKEN_VARIABLE, ""),
-            observers=self._observers,
-        )
-        server = HttpServer(edge, listener)
+        server = HttpServer(self._edge, listener)
         self._side = SideServers(self._plugins.servers(host))
         await server.start()
         try:
             await self._side.start()
-            working = asyncio.ensure_future(self._work(edge, reload))
-            stopping = asyncio.ensure_future(stop.wait())
+            working = asyncio.ensure_future(self._work(reload))
+            stopping = asyncio.ensure_future(self._stop.wait())
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 working.result()
@@ -96,54 +107,36 @@ class Replica:
             await self._side.stop(_CLOSE_S)
             await server.stop(_CLOSE_S)
             self._observers.close()
-            self.edition.functions.close()
+            self.editions.current.functions.close()
         self._reporter.tell("stopped")
+        return self._status
 
-    async def _work(self, edge: Edge, reload: asyncio.Event) -> None:
+    async def _work(self, reload: asyncio.Event) -> None:
         """Load and open, then reload whenever it is asked, one after the other; the last state of the files wins."""
-        await self._loading.bring_up(self.edition, list(self.edition.models))
-        _calm_collector()
+        first = self.editions.current
+        await self._loading.bring_up(first, list(first.models))
+        calm_collector()
         self.lifecycle.ready()
-        self._plugins.ready(self.edition)
-        self._reporter.tell("ready", release=self.edition.release)
+        self._plugins.ready(first)
+        self._reporter.tell("ready", release=first.release)
         while True:
-            for model in self.edition.models.values():  # nobody waits for this
-                if model.ready:
-                    await model.remember()
+            await self.editions.remember()
             await reload.wait()
             reload.clear()
-            started = perf_counter()
-            if (found := await self._reloader.next(self.edition)) is not None:
-                self._switch(edge, *found)
-                seconds, notes = round(perf_counter() - started, 3), found[-1].sentences
-                self._reporter.tell("reloaded", release=self.edition.release, seconds=seconds, notes=notes)
+            await self.editions.reload()
 
-    def _switch(self, edge: Edge, new: Edition, table: RouteTable, what: Plan) -> None:
-        """From here on requests come to the new edition; the old one answers those it has."""
-        for name, action in what.models.items():
-            if action != "load":
-                new.models[name].adopt(new.app.models[name])
-        old, old_table = self.edition, edge.table
-        self.edition, edge.table = new, table
-        self._retiring = asyncio.ensure_future(self._retire(old, old_table, new, self._retiring))
+    def _asked_to_stop(self, lame_duck_s: float) -> None:
+        """The first signal drains, a later one ends it at once.
 
-    async def _retire(
-        self, old: Edition, table: RouteTable, new: Edition, before: "asyncio.Future[None] | None"
-    ) -> None:
-        """Wait for the last answers of an edition, and of those before it, then close what only it had."""
-        if before is not None:
-            await before
-        while table.in_flight:  # noqa: ASYNC110 - no request should pay for telling that it was the last
-            await asyncio.sleep(_RETIRING_POLL_S)
-        kept = set(new.models.values())
-        gone = [model for model in old.models.values() if model not in kept]
-        await discard(gone, None if old.functions is new.functions else old.functions)
-        _calm_collector()
-
-    def _stop_alone(self, stop: asyncio.Event) -> None:
-        """SIGINT comes from a parent that was the only client: there is nobody to send elsewhere first."""
-        self._lame_duck_s = 0.0
-        stop.set()
+        A service manager sends one signal to parent and replica, which the parent then passes on: that is one.
+        """
+        now_s = monotonic()
+        if not self._asked_s:
+            self._asked_s = now_s
+            self._lame_duck_s = lame_duck_s
+            self._stop.set()
+        elif now_s - self._asked_s > _ONE_SIGNAL_S:
+            os._exit(_CUT_SHORT)
 
     async def _drain(self) -> None:
         """Answer what is in progress, tell keep-alive clients to go, and take nothing more."""
@@ -151,42 +144,41 @@ class Replica:
         served = self.lifecycle.state == "ready"
         self.lifecycle.drain()
         try:
-            self._plugins.stopping(self.edition)
+            self._plugins.stopping(self.editions.current)
         finally:
             await self._answer_the_rest(self._lame_duck_s if served else 0.0)
             self.lifecycle.stop()
 
     async def _answer_the_rest(self, lame_duck_s: float) -> None:
-        """Within drain_s: wait until every request has its answer, then close the models."""
-        drain_s = self.edition.app.server.drain_s
+        """Within drain_s: wait until every request has its answer, by whatever door it came, then close the models."""
+        drain_s = self.editions.current.app.server.drain_s
         until_s = monotonic() + drain_s
+        answered_s = until_s - min(_CLOSE_S, drain_s / 4)
         await asyncio.sleep(min(lame_duck_s, drain_s / 2))
         self.lifecycle.refuse()
-        if not await self.lifecycle.wait_idle(until_s - monotonic()):
+        side = asyncio.ensure_future(self._side.stop(max(0.0, answered_s - monotonic())))
+        if lame_duck_s:  # whoever still comes shall hear that it is over, and not meet a door that is closing
+            await asyncio.sleep(min(_REFUSING_S, drain_s / 4))
+        if not await self.lifecycle.wait_idle(answered_s - monotonic()):
             log.error("%d requests were still in progress after drain_s = %g", self.lifecycle.in_flight, drain_s)
-            return
+            self._edge.end_all(self.lifecycle.not_ready())
+            if not await self.lifecycle.wait_idle(_CLOSE_S):
+                return
+        await self._close_models(max(_CLOSE_S, until_s - monotonic()), side)
+
+    async def _close_models(self, timeout_s: float, side: asyncio.Future[None]) -> None:
         # A run that nobody waits for any more may still go on, where its runtime cannot stop it.
         closing: dict[asyncio.Future[None], str] = {
-            asyncio.ensure_future(model.close()): name for name, model in self.edition.models.items()
+            asyncio.ensure_future(model.close()): name for name, model in self.editions.current.models.items()
         }
-        if self._retiring is not None:
-            closing[self._retiring] = "an earlier edition"
-        if closing:
-            _, late = await asyncio.wait(closing, timeout=max(_CLOSE_S, until_s - monotonic()))
-            if late:
-                names = ", ".join(sorted(closing[task] for task in late))
-                log.error("models with a run still in progress after drain_s = %g: %s", drain_s, names)
-
-
-def _calm_collector() -> None:
-    """Spare requests the pauses of cyclic garbage collection: what is loaded stays, and a request leaves few cycles.
-
-    Without it the slowest of 64 connections' requests took 14 ms instead of 5.
-    """
-    gc.unfreeze()  # what an earlier edition left
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 50, 1_000)
+        closing[side] = "another server of the replica"
+        if self.editions.retiring is not None:
+            closing[self.editions.retiring] = "an earlier edition"
+        _, late = await asyncio.wait(closing, timeout=timeout_s)
+        if late:
+            log.error(
+                "still in progress after drain_s, and cut off: %s", ", ".join(sorted(closing[one] for one in late))
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -204,23 +196,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plugins = Plugins.load(warn=False)  # the parent has said it
         read = partial(load_app, options.app, plugins, profile=options.profile, overrides=options.set, spare=UNPROVEN)
-        run(read, plugins, reporter, socket.socket(fileno=options.fd))
+        return run(read, plugins, reporter, socket.socket(fileno=options.fd))
     except ModelAppError as error:
         place = getattr(error, "place", "")
         reporter.tell("failed", model=getattr(error, "model", ""), reason=error.message, help=error.help, place=place)
         return error.exit_code
-    return 0
 
 
-def run(read: Callable[[], App], plugins: Plugins, reporter: Reporter, listener: socket.socket) -> None:
-    """Serve until told to stop."""
+def run(read: Callable[[], App], plugins: Plugins, reporter: Reporter, listener: socket.socket) -> int:
+    """Serve until told to stop. The exit status."""
     import uvloop
 
-    async def serve() -> None:
-        await Replica(read, plugins, reporter).serve(listener)
+    async def serve() -> int:
+        return await Replica(read, plugins, reporter).serve(listener)
 
     # Never closed: that would wait for threads, and a load or a handler may never end. The process ends right after.
-    asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve())
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ async def send_stream(
     """Send all chunks, with `call.outcome` and `call.bytes_out` as they turn out.
 
     The head is sent with the first chunk, so whatever fails before it is raised and answered like any other failure.
-    `ended`: why the task was cancelled, where that may be told: its time is over, or the replica stops. It then goes on.
+    `ended`: why the task was cancelled, where it may say so: its time is over, or the replica stops; it then goes on.
     """
     chunks: Any = answer.chunks
     try:

@@ -17,10 +17,10 @@ def test_only_what_is_overdue_is_ended() -> None:
         overdue.add(tasks[2], monotonic() + 0.05)
         overdue.remove(tasks[2])
         await asyncio.wait(tasks)
-        expired = [overdue.expired(task) for task in tasks]
+        expired = [overdue.why(task) is not None for task in tasks]
         for task in tasks:
             overdue.remove(task)
-        return tasks[0].cancelled(), any(map(overdue.expired, tasks)), expired
+        return tasks[0].cancelled(), any(map(overdue.why, tasks)), expired
 
     assert asyncio.run(live()) == (True, False, [True, False, False])
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from modelapp.errors import AppFileError, HandlerError, PluginError
-from modelapp.lifecycle import Lifecycle
 from modelapp.loading import Loading
 from modelapp.plugins import Plugins
 from modelapp.reloader import Reloader
@@ -236,7 +235,7 @@ def test_nothing_that_is_raised_gets_past_it(error: Exception, said: str) -> Non
     async def reload() -> None:
         reporter = Reporter(end)
         plugins = Plugins.load(warn=False)
-        reloader = Reloader(read, plugins, Loading(plugins, reporter), Lifecycle(), reporter)
+        reloader = Reloader(read, plugins, Loading(plugins, reporter), reporter)
         edition: Any = None  # not looked at before the app is read
         assert await reloader.next(edition) is None
 
