@@ -1,24 +1,27 @@
-"""What a run costs: a line, time = a*rows + b, fitted while serving, and how often requests arrive."""
+"""What a run takes: a line, time = a*cost + b, fitted while serving, and how often requests arrive.
+
+The cost is in rows, or in tokens where app.toml counts them.
+"""
 
 _DECAY = 0.95
 _ENOUGH = 4.0
 
 
 class CostLine:
-    """An exponentially forgetting least-squares line through (rows, seconds) of past runs."""
+    """An exponentially forgetting least-squares line through (cost, seconds) of past runs."""
 
     __slots__ = ("_n", "_nn", "_nt", "_t", "_weight")
 
     def __init__(self) -> None:
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
 
-    def add(self, rows: int, seconds: float) -> None:
+    def add(self, cost: float, seconds: float) -> None:
         """Learn from a run. One slow outlier moves the line by its share only; old runs fade."""
         self._weight = self._weight * _DECAY + 1.0
-        self._n = self._n * _DECAY + rows
+        self._n = self._n * _DECAY + cost
         self._t = self._t * _DECAY + seconds
-        self._nn = self._nn * _DECAY + rows * rows
-        self._nt = self._nt * _DECAY + rows * seconds
+        self._nn = self._nn * _DECAY + cost * cost
+        self._nt = self._nt * _DECAY + cost * seconds
 
     @property
     def known(self) -> bool:
@@ -31,15 +34,15 @@ class CostLine:
         line = self._line()
         return None if line is None else line[1]
 
-    def predict_s(self, rows: int) -> float:
-        """Expected seconds of a run of `rows`; infinity before the first run."""
+    def predict_s(self, cost: float) -> float:
+        """Expected seconds of a run of `cost`; infinity before the first run."""
         if self._weight == 0.0:
             return float("inf")
         line = self._line()
         if line is not None:
-            return line[0] * rows + line[1]
-        mean_rows = self._n / self._weight
-        return self._t / self._weight * max(1.0, rows / mean_rows)
+            return line[0] * cost + line[1]
+        mean_cost = self._n / self._weight
+        return self._t / self._weight * max(1.0, cost / mean_cost)
 
     def _line(self) -> tuple[float, float] | None:
         if self._weight < _ENOUGH:
@@ -62,15 +65,15 @@ class Floor:
     def __init__(self) -> None:
         self._least_s: dict[int, float] = {}
 
-    def add(self, rows: int, seconds: float) -> None:
+    def add(self, cost: float, seconds: float) -> None:
         """Learn from a run."""
-        size = rows.bit_length()
+        size = int(cost).bit_length()
         known_s = self._least_s.get(size)
         self._least_s[size] = seconds if known_s is None else min(seconds, known_s * 1.1)
 
-    def at_s(self, rows: int) -> float:
-        """Least seconds of a run of `rows`; in proportion to the next smaller size where its own was not seen yet."""
-        size = rows.bit_length()
+    def at_s(self, cost: float) -> float:
+        """Least seconds of a run of `cost`; in proportion to the next smaller size where its own was not seen yet."""
+        size = int(cost).bit_length()
         known_s = self._least_s.get(size)
         if known_s is not None:
             return known_s

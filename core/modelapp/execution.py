@@ -1,7 +1,9 @@
 """One run of a model: requests' rows put together, run, checked, and cut apart again."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from time import perf_counter
 from typing import cast
 
@@ -10,10 +12,14 @@ import numpy as np
 
 from modelapp.answers import find_not_finite
 from modelapp.app import Model
+from modelapp.batching import Part
+from modelapp.blame import failure
 from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory, RequestError
+from modelapp.masking import everything, scrubbed
 from modelapp.padding import Padding, check_pad
 from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
 from modelapp.tensors import InputCheck, OutputCheck, finite_rows
+from modelapp.tokencounts import TokenCounts
 
 _ENOUGH = 3
 """Runs after which the least of their times is no accident of the first."""
@@ -33,9 +39,11 @@ class Execution:
             self.signature = attrs.evolve(self.signature, batched=False)
         self.model = model
         check_pad(self.signature, model)
-        self._padding = Padding(self.signature, model.pad)
+        self._padding = Padding(self.signature, model)
+        self._tokens = TokenCounts(self.signature, model, self._padding.buckets)
         self._check = InputCheck(self.signature)
         self._check_outputs = OutputCheck(self.signature)
+        self._private_root: Path | None = None
         self._runs, self._least_s = 0, math.inf
 
     @property
@@ -48,31 +56,67 @@ class Execution:
         """The least that the model itself took for a run; None until there were enough to leave the first one out."""
         return self._least_s * 1000 if self._runs >= _ENOUGH else None
 
-    def check(self, rows: Rows) -> tuple[Rows, int, Hashable]:
-        """The rows ready to run, their number, and the key of rows they may share a run with. Raises InvalidInput."""
+    def check(self, rows: Rows) -> Part:
+        """The rows ready to run: their number, cost, and the key of what they may share a run with.
+
+        Raises InvalidInput.
+        """
         if self.records:
             if not rows:
                 raise InvalidInput("a request must hold at least one row")
-            return rows, len(rows), ()
+            return self._part(rows, len(rows), ())
         arrays = self._check(cast("Arrays", rows))
         if not self.signature.batched:
-            return arrays, 1, ()
+            return self._part(arrays, 1, ())
         if not arrays:
             raise InvalidInput("a request must hold at least one input")
-        return arrays, len(next(iter(arrays.values()))), self._padding.key(arrays)
+        return self._part(arrays, len(next(iter(arrays.values()))), self._padding.key(arrays))
 
-    def pieces(self, rows: Rows, count: int) -> list[tuple[Rows, int]]:
-        """A request larger than a run, cut into runs."""
-        size = self.max_rows
-        starts = range(0, count, size)
-        if self.records:
-            records = cast("Records", rows)
-            return [(records[start : start + size], min(size, count - start)) for start in starts]
-        arrays = cast("Arrays", rows)
+    def _part(self, rows: Rows, count: int, key: Hashable) -> Part:
+        if self.model.cost == "rows":
+            return Part(rows, count, key, count)
+        return Part(rows, count, key, *self._tokens.of(rows))
+
+    def pieces(self, part: Part) -> list[Part]:
+        """A request larger than a run, cut into runs. Raises InvalidInput where one row alone is too large."""
+        bound, rows = self.model.max_batch_cost, part.payload
+        if bound and part.longest > bound:
+            what = "row" if self.signature.batched else "request"
+            raise InvalidInput(
+                f"a {what} of {part.longest:g} {self.model.cost.removeprefix('padded_')} can never run:"
+                f" a run holds {bound:g} at most"
+            )
         return [
-            ({name: array[start : start + size] for name, array in arrays.items()}, min(size, count - start))
-            for start in starts
+            self._part(
+                rows[start:end] if self.records else {name: array[start:end] for name, array in rows.items()},
+                end - start,
+                part.key,
+            )
+            for start, end in self._spans(part)
         ]
+
+    def _spans(self, part: Part) -> Iterator[tuple[int, int]]:
+        """Where to cut: as late as a run allows."""
+        bound = self.model.max_batch_cost or math.inf
+        lengths = [part.longest] * part.rows
+        if self.records and self.model.cost != "rows":
+            lengths = list(self._tokens.lengths(part.payload))
+        start, total, longest = 0, 0.0, 0.0
+        for row, length in enumerate(lengths):
+            total, longest = total + length, max(longest, length)
+            cost = longest * (row + 1 - start) if self.model.cost == "padded_tokens" else total
+            if row - start == self.max_rows or cost > bound:
+                yield start, row
+                start, total, longest = row, length, length
+        yield start, part.rows
+
+    def at_buckets(self, rows: Rows) -> list[tuple[str, Rows]]:
+        """Each bucket as app.toml has it, with the first row of a request brought to it; none where there are none."""
+        if self.records:
+            return []
+        arrays = self._check(cast("Arrays", rows))
+        buckets = self._padding.buckets
+        return [(str(buckets[at].declared), self._padding.resized(arrays, at)) for at in range(len(buckets))]
 
     def join(self, parts: Sequence[Rows]) -> Rows:
         """The answers of `pieces`, one after the other."""
@@ -81,24 +125,40 @@ class Execution:
         arrays = cast("Sequence[Arrays]", parts)
         return {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
 
-    def run(self, parts: Sequence[tuple[Rows, int]], run: Run) -> list[Rows | Exception]:
+    def run(self, parts: Sequence[Part], run: Run) -> list[Rows | Exception]:
         """Run the parts together. One answer or error a part; raises where the run as a whole failed."""
-        sizes = [count for _, count in parts]
+        sizes = [part.rows for part in parts]
         rows = sum(sizes)
         run.rows = rows
         try:
             if self.records:
-                return list(self._run_records([part for part, _ in parts], sizes, rows, run))
-            return self._run_arrays([cast("Arrays", part) for part, _ in parts], sizes, rows, run)
+                return list(self._run_records([part.payload for part in parts], sizes, rows, run))
+            return self._run_arrays([part.payload for part in parts], sizes, rows, run)
         except RequestError:
             raise
         except MemoryError as error:
             raise OutOfMemory(f'model "{self.model.name}" ran out of memory on {rows} rows') from error
 
+    def hush(self, root: Path) -> None:
+        """From now on tell of a failure no more than its class and its place below `root`: rows hold sensitive values,
+        and a text that one request gets may speak of another's.
+        """
+        self._private_root = root
+
+    def _hushed(self, error: BaseException, rows: Rows, root: Path) -> RequestError:
+        if not isinstance(error, RequestError):
+            return failure(f'model "{self.model.name}"', error, root, private=True)
+        records = [rows] if isinstance(rows, Mapping) else rows
+        return scrubbed(error, chain.from_iterable(everything(list(record.values())) for record in records))
+
     def _infer(self, rows: Rows, run: Run) -> Rows:
         started = perf_counter()
         try:
             answers = self.loaded.infer(rows, run)
+        except BaseException as error:
+            if self._private_root is None or isinstance(error, MemoryError):
+                raise
+            raise self._hushed(error, rows, self._private_root) from None
         finally:
             seconds = perf_counter() - started
             run.infer_s += seconds

@@ -34,6 +34,8 @@ class RuntimeOptions:
     extra_rows: int = key("rows too many in each answer; negative: too few", default=0)
     wrong_dtype: bool = key("answers have another dtype than declared", default=False)
     hang_on_call: int = key("this call ends only when it is cancelled", default=0, min=0)
+    hang_on: float | None = key("a run with a row that holds this number ends only when it is cancelled", default=None)
+    dies_on: float | None = key("a run with a row that holds this number says that the model is dead", default=None)
     crash_on_call: int = key("this call kills the process, as a fault in native code does", default=0, min=0)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from modelapp.errors import Cancelled, LoadError
+from modelapp.errors import Cancelled, LoadError, ModelDied
 from modelapp.nulloptions import RuntimeOptions
 from modelapp.runtime import Arrays, Artefact, LoadedModel, Placement, Records, Rows, Run
 from modelapp.signature import Dim, Signature, TensorSpec
@@ -76,13 +76,15 @@ class NullModel:
         self._lock = threading.Lock()
 
     def infer(self, rows: Any, run: Run) -> Rows:
-        """Answer as scripted. Raises ScriptedFailureError, and Cancelled when the run is cancelled meanwhile."""
+        """Answer as scripted. Raises ScriptedFailureError, ModelDied, and Cancelled when the run is cancelled."""
         with self._lock:
             self.calls += 1
             call = self.calls
         if call == self._options.crash_on_call:
             self._crash()
-        self._take_time(call, run)
+        self._take_time(call, run, rows)
+        if self._hold(rows, self._options.dies_on):
+            raise ModelDied(f"a row holds {self._options.dies_on}, which is the end of it as scripted")
         if call == self._options.fail_on_call:
             raise ScriptedFailureError(f"call {call} fails as scripted")
         if self.signature.kind == "records":
@@ -93,9 +95,17 @@ class NullModel:
         """There is nothing to give back."""
         self.closed = True
 
-    def _take_time(self, call: int, run: Run) -> None:
+    def _hold(self, rows: Any, marker: float | None) -> bool:
+        """Whether any row holds `marker`."""
+        if marker is None:
+            return False
+        if self.signature.kind == "records":
+            return any(_holds(row, marker) for row in rows)
+        return any(_rows_holding(array, marker).any() for array in rows.values())
+
+    def _take_time(self, call: int, run: Run, rows: Any) -> None:
         seconds: float | None = (self._options.delay_ms + self._options.delay_ms_per_row * run.rows) / 1000
-        if call == self._options.hang_on_call:
+        if call == self._options.hang_on_call or self._hold(rows, self._options.hang_on):
             seconds = None
         if seconds == 0.0:
             return

@@ -30,20 +30,20 @@ class Pacing:
         self.at_once = False
         """Whether a lone row may start at once: the last ones that waited a turn for company found none."""
 
-    def stays(self, rows: int) -> bool:
-        """Whether a run of `rows` stays on the loop."""
-        found = self._quick.get(rows.bit_length())
-        return self._judge(rows) if found is None else found
+    def stays(self, cost: float) -> bool:
+        """Whether a run of `cost` stays on the loop."""
+        found = self._quick.get(int(cost).bit_length())
+        return self._judge(cost) if found is None else found
 
-    def learn(self, rows: int, members: int, seconds: float, infer_s: float) -> None:
-        """A run of `rows` of `members` requests took `seconds`, of which the model itself `infer_s`."""
+    def learn(self, cost: float, members: int, seconds: float, infer_s: float) -> None:
+        """A run of `cost` for `members` requests took `seconds`, of which the model itself `infer_s`."""
         self._lonely = self._lonely + 1 if members == 1 else 0
         if self._lonely < _LONELY or not self.quick or not self._lonely % _LEARN_AGAIN:
-            self._costs.add(rows, seconds)
-            self._floor.add(rows, infer_s)
-            self.quick = self._quick[rows.bit_length()] = self._judge(rows)
+            self._costs.add(cost, seconds)
+            self._floor.add(cost, infer_s)
+            self.quick = self._quick[int(cost).bit_length()] = self._judge(cost)
         # Every so often a row waits its turn all the same, or company that has come would never be noticed.
         self.at_once = self.quick and self._lonely >= _LONELY and bool(self._lonely % _LOOK_AGAIN)
 
-    def _judge(self, rows: int) -> bool:
-        return self._floor.at_s(rows) < INLINE_S and self._costs.predict_s(rows) < _WAITS_S
+    def _judge(self, cost: float) -> bool:
+        return self._floor.at_s(cost) < INLINE_S and self._costs.predict_s(cost) < _WAITS_S

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelapp.app import Model, Pad
+from modelapp.buckets import Buckets
+from modelapp.buffers import Buffers
 from modelapp.errors import LoadError
 from modelapp.runtime import Arrays
 from modelapp.signature import Signature
@@ -45,8 +47,10 @@ class Padding:
     back, so that an answer has the same shape alone and in company.
     """
 
-    def __init__(self, signature: Signature, pad: Mapping[str, Pad]) -> None:
-        self._pad = {spec.name: pad[spec.name] for spec in signature.inputs if spec.name in pad}
+    def __init__(self, signature: Signature, model: Model) -> None:
+        self.buckets = Buckets(signature, model)
+        self._buffers = Buffers()
+        pad = self._pad = {spec.name: model.pad[spec.name] for spec in signature.inputs if spec.name in model.pad}
         # Checked requests to such a model cannot differ but in their number of rows.
         self._same = all(
             not spec.optional and all(isinstance(dim, int) for dim in spec.shape[1:]) for spec in signature.inputs
@@ -56,51 +60,85 @@ class Padding:
                 (axis, name, from_axis)
                 for axis, dim in enumerate(spec.shape)
                 if axis > 0 and not isinstance(dim, int)
-                for name, from_axis in _sources(signature, self._pad, axis, dim)
+                for name, from_axis in _sources(signature, pad, axis, dim)
             ]
             for spec in signature.outputs
         }
 
     def key(self, arrays: Arrays) -> Hashable:
-        """Requests with equal keys may share a batch: the same inputs, and equal sizes where nothing is padded."""
+        """Requests with equal keys may share a batch: the same inputs, in the same bucket where there are any, and
+        equal sizes where nothing is padded. Raises InvalidInput for what no bucket holds."""
         if self._same:
             return ()
-        return tuple([(name, array.ndim if name in self._pad else array.shape[1:]) for name, array in arrays.items()])
+        shapes = [(name, array.ndim if name in self._pad else array.shape[1:]) for name, array in arrays.items()]
+        return (self.buckets.find(arrays), *shapes) if self.buckets else tuple(shapes)
 
     def stack(self, parts: Sequence[Arrays]) -> Arrays:
-        """One batch, rows in order; padded inputs grow to the longest among them."""
-        if len(parts) == 1:
+        """One batch, rows in order; padded inputs grow to their bucket, or the longest among them. It is good until
+        the next one on this thread. What needs no change is passed as it is."""
+        grown = self._grown(parts)
+        if len(parts) == 1 and not grown:
             return parts[0]
-        return {name: _stack([part[name] for part in parts], self._pad.get(name)) for name in parts[0]}
+        return {name: self._join(name, [part[name] for part in parts], grown) for name in parts[0]}
 
     def cut(self, outputs: Arrays, parts: Sequence[Arrays], sizes: Sequence[int]) -> list[Arrays]:
         """The batch's answers, one a part, in order, without what padding added."""
-        if len(parts) == 1:
+        grown = self._grown(parts)
+        if len(parts) == 1 and not grown:
             return [outputs]
         answers: list[Arrays] = []
         row = 0
-        longest = self._longest(parts)
         for part, size in zip(parts, sizes, strict=True):
             mine = {name: array[row : row + size] for name, array in outputs.items()}
-            answers.append(self._trim(mine, part, longest) if longest else mine)
+            answers.append(self._trim(mine, part, grown) if grown else mine)
             row += size
         return answers
 
-    def _longest(self, parts: Sequence[Arrays]) -> dict[tuple[str, int], int]:
-        """Padded input axes whose lengths differ among the parts, with the longest."""
-        lengths = {
-            (name, axis): {part[name].shape[axis] for part in parts}
-            for name in self._pad
-            if name in parts[0]
-            for axis in range(1, parts[0][name].ndim)
+    def resized(self, arrays: Arrays, number: int) -> Arrays:
+        """The first row of a request, as it would come to that bucket: cut where it is longer."""
+        shapes = self.buckets[number].shapes
+        return {
+            name: array[(slice(1), *map(slice, shapes.get(name, array.shape[1:])))] for name, array in arrays.items()
         }
-        return {place: max(found) for place, found in lengths.items() if len(found) > 1}
 
-    def _trim(self, mine: dict[str, NDArray[Any]], part: Arrays, longest: Mapping[tuple[str, int], int]) -> Arrays:
+    def _grown(self, parts: Sequence[Arrays]) -> dict[tuple[str, int], int]:
+        """Padded input axes that are longer in the batch than in some part, with the length there."""
+        if not self._pad:
+            return {}
+        grown: dict[tuple[str, int], int] = {}
+        shapes = self.buckets[self.buckets.find(parts[0])].shapes if self.buckets else {}
+        for name in self._pad:
+            if name not in parts[0]:
+                continue
+            for axis in range(1, parts[0][name].ndim):
+                lengths = {part[name].shape[axis] for part in parts}
+                length = shapes[name][axis - 1] if shapes else max(lengths)
+                if lengths != {length}:
+                    grown[name, axis] = length
+        return grown
+
+    def _join(self, name: str, arrays: list[NDArray[Any]], grown: Mapping[tuple[str, int], int]) -> NDArray[Any]:
+        first = arrays[0]
+        shape = tuple([grown.get((name, axis), first.shape[axis]) for axis in range(1, first.ndim)])
+        batch = self._buffers.take(name, (sum(map(len, arrays)), *shape), first.dtype)
+        ragged = any(axis_name == name for axis_name, _ in grown)
+        if not ragged:
+            return np.concatenate(arrays, out=batch)
+        pad = self._pad[name]
+        batch.fill(pad.value)
+        row = 0
+        for array in arrays:
+            spans = zip(array.shape[1:], shape, strict=True)
+            place = tuple(slice(size - own, size) if pad.side == "left" else slice(own) for own, size in spans)
+            batch[(slice(row, row + len(array)), *place)] = array
+            row += len(array)
+        return batch
+
+    def _trim(self, mine: dict[str, NDArray[Any]], part: Arrays, grown: Mapping[tuple[str, int], int]) -> Arrays:
         for name, array in mine.items():
             for axis, source, from_axis in self._follows.get(name, ()):
-                padded = longest.get((source, from_axis))
-                own = part[source].shape[from_axis]
+                padded = grown.get((source, from_axis))
+                own = part[source].shape[from_axis] if source in part else 0
                 if padded is not None and axis < array.ndim and mine[name].shape[axis] == padded and own < padded:
                     start = padded - own if self._pad[source].side == "left" else 0
                     mine[name] = mine[name].take(range(start, start + own), axis=axis)
@@ -118,18 +156,3 @@ def _sources(signature: Signature, pad: Mapping[str, Pad], axis: int, dim: str |
     ]
     named = [(name, at) for name, at, symbol in places if dim is not None and symbol == dim]
     return (named or [(name, at) for name, at, _ in places if at == axis])[:1]
-
-
-def _stack(arrays: list[NDArray[Any]], pad: Pad | None) -> NDArray[Any]:
-    first = arrays[0]
-    if pad is None or all(array.shape[1:] == first.shape[1:] for array in arrays):
-        return np.concatenate(arrays)
-    longest = tuple(max(array.shape[axis] for array in arrays) for axis in range(1, first.ndim))
-    batch = np.full((sum(map(len, arrays)), *longest), pad.value, dtype=first.dtype)
-    row = 0
-    for array in arrays:
-        spans = zip(array.shape[1:], longest, strict=True)
-        place = tuple(slice(size - own, size) if pad.side == "left" else slice(own) for own, size in spans)
-        batch[(slice(row, row + len(array)), *place)] = array
-        row += len(array)
-    return batch

@@ -13,7 +13,9 @@ from modelapp.suggestions import toml
 Action = Literal["keep", "tune", "load"]
 """For a model: nothing to do; new bounds for its batcher; to be loaded beside the old one."""
 
-_TUNED = ("max_batch_size", "max_wait_ms", "max_queue", "concurrency", "rerun")
+_TUNED = (
+    "max_batch_size", "max_wait_ms", "max_queue", "concurrency", "rerun", "max_batch_cost", "cost", "priority_levels",
+)  # fmt: skip
 """Keys of a model that its batcher alone obeys."""
 _AROUND = ("preprocess", "postprocess", "required", "preload", "warmup_calls", "idle_unload_s", "memory_mb")
 """Keys of a model that are obeyed outside of it. Every other key decides how it is loaded."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Literal
 
 from modelapp import signaturecache, sources
@@ -12,7 +13,7 @@ from modelapp.batcher import Batcher
 from modelapp.batching import Limits
 from modelapp.blame import blame
 from modelapp.call import Call
-from modelapp.errors import LoadError, ModelAppError, NotReady
+from modelapp.errors import LoadError, ModelAppError, ModelDied, ModelFailed, NotReady, RequestError
 from modelapp.execution import Execution
 from modelapp.observing import Observers
 from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
@@ -42,7 +43,11 @@ class ServedModel:
         self._batcher: Batcher | None = None
         self._concurrent = False
         self._memory: Path | None = None
+        self._private = False
         self._closing: asyncio.Future[None] | None = None
+        self._in_shape = False
+        self.on_death: Callable[[ServedModel, ModelDied], None] | None = None
+        """Told once, on the loop, when a run says that the model is dead; it takes no more requests then."""
 
     @property
     def name(self) -> str:
@@ -84,6 +89,7 @@ class ServedModel:
         try:
             self._loaded = await asyncio.to_thread(self._open, runtime)
             self._execution = Execution(self._loaded, self.model)
+            self._hush(self._execution)
         except LoadError as error:
             self.fail(error)
             raise
@@ -95,8 +101,25 @@ class ServedModel:
             self.notes.append(f"concurrency has no effect: the {self.runtime} runtime runs a model once at a time.")
         self._concurrent = concurrent
         limits = self._limits(self._execution)
-        self._batcher = Batcher(self.name, self._execution, limits, root=self._root, observers=self._observers)
+        self._batcher = Batcher(
+            self.name,
+            self._execution,
+            limits,
+            root=self._root,
+            device=self.device,
+            observers=self._observers,
+            on_death=self._die,
+        )
         self.state = "warming"
+
+    def hush(self) -> None:
+        """Never tell what its code says of a failure: an endpoint that it works for has sensitive fields."""
+        self._private = True
+        self._hush(self._execution)
+
+    def _hush(self, execution: Execution | None) -> None:
+        if self._private and execution is not None:
+            execution.hush(self._root)
 
     def adopt(self, model: Model) -> None:
         """Be that model from now on, with the weights that are loaded: it differs in its bounds and surroundings only.
@@ -112,9 +135,12 @@ class ServedModel:
         model = self.model
         return Limits(
             max_rows=execution.max_rows,
+            max_cost=model.max_batch_cost,
+            padded=model.cost == "padded_tokens",
             max_queue_rows=model.max_queue,
             max_wait_s=model.max_wait_ms / 1000,
             concurrency=model.concurrency if self._concurrent else 1,
+            levels=model.priority_levels,
             rerun=model.rerun,
         )
 
@@ -161,12 +187,36 @@ class ServedModel:
         """Check, batch and run; raises RequestError. Answers are in the order of the rows."""
         if self._execution is None or self._batcher is None or self.state == "failed":
             raise self.not_ready()
-        rows, count, key = self._execution.check(rows)
-        if count <= self._execution.max_rows:
-            answer: Rows = await self._batcher.submit(rows, count, key, call)
+        execution, batcher = self._execution, self._batcher
+        if self.state == "warming" and not self._in_shape:
+            await self._shape_up(execution, batcher, rows)
+        part = execution.check(rows)
+        if batcher.limits.allow(part.rows, part.tokens, part.longest):
+            answer: Rows = await batcher.submit(part, call)
             return answer
-        parts = self._execution.pieces(rows, count)
-        return self._execution.join(await self._batcher.submit_parts(parts, key, call))
+        return execution.join(await batcher.submit_parts(execution.pieces(part), call))
+
+    async def _shape_up(self, execution: Execution, batcher: Batcher, rows: Rows) -> None:
+        """Run the warm-up's example in every bucket, once: ready means that no request comes in a new shape."""
+        self._in_shape = True
+        for shape, example in execution.at_buckets(rows):
+            try:
+                await batcher.submit(execution.check(example), Call(monotonic()))
+            except RequestError as error:
+                self._in_shape = False
+                raise ModelFailed(f"in the bucket {shape}: {error.message}") from error
+
+    def _die(self, error: ModelDied) -> None:
+        self.fail(LoadError(f'model "{self.name}" died: {error.message}', model=self.name))
+        if self.on_death is not None:
+            self.on_death(self, error)
+
+    def stuck(self, now_s: float) -> str:
+        """Why it can serve nobody though it is loaded, "" where it can: its runs do not end, and their requests are
+        gone for over a second. `now_s` is `time.monotonic`'s."""
+        if self._batcher is None or not self._batcher.is_stuck(now_s):
+            return ""
+        return f'model "{self.name}" is stuck in a run that nobody waits for any more'
 
     def not_ready(self) -> NotReady:
         """The error for a request that comes while it takes none."""
@@ -188,4 +238,4 @@ class ServedModel:
             try:
                 loaded.close()
             except (Exception, SystemExit) as error:  # every other model is closed all the same
-                log.warning('model "%s" did not close: %s', self.name, blame(error, self._root))
+                log.warning('model "%s" did not close: %s', self.name, blame(error, self._root, private=self._private))

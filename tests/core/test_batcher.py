@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelapp.batcher import Batcher
-from modelapp.batching import Limits
+from modelapp.batching import Limits, Part
 from modelapp.call import Call
 from modelapp.errors import (
     Cancelled,
@@ -36,7 +36,7 @@ class Doubler:
         self.batches: list[list[int]] = []
         self.cancelled: list[bool] = []
 
-    def run(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
+    def run(self, parts: Sequence[Part], run: Run) -> list[Any]:
         """One answer a part."""
         started = time.perf_counter()
         try:
@@ -44,8 +44,8 @@ class Doubler:
         finally:
             run.infer_s += time.perf_counter() - started
 
-    def _answer(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
-        self.batches.append([part for part, _ in parts])
+    def _answer(self, parts: Sequence[Part], run: Run) -> list[Any]:
+        self.batches.append([part.payload for part in parts])
         self.entered.set()
         stopped = threading.Event()
         run.on_cancel(stopped.set)
@@ -57,9 +57,9 @@ class Doubler:
         self.cancelled.append(stopped.is_set())
         if stopped.is_set():
             raise Cancelled("stopped")
-        if any(part < 0 for part, _ in parts):
+        if any(part.payload < 0 for part in parts):
             raise ValueError("negative")
-        return [part * 2 for part, _ in parts]
+        return [part.payload * 2 for part in parts]
 
 
 def on_loop(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -71,7 +71,7 @@ async def ask(batcher: Batcher, value: int, *, patience_s: float | None = None, 
     """One request of one row."""
     now_s = asyncio.get_running_loop().time()
     call = call or Call(now_s, deadline_s=None if patience_s is None else now_s + patience_s)
-    return int(await batcher.submit(value, 1, (), call))
+    return int(await batcher.submit(Part(value, 1), call))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -185,7 +185,7 @@ def test_request_that_can_never_fit_is_bad_input() -> None:
         batcher = Batcher("m", Doubler(), Limits(max_rows=1, max_queue_rows=2))
         call = Call(asyncio.get_running_loop().time())
         with pytest.raises(InvalidInput, match="can never fit"):
-            await batcher.submit_parts([(1, 1)] * 3, (), call)
+            await batcher.submit_parts([Part(1, 1)] * 3, call)
         await batcher.close()
 
     on_loop(scenario)
@@ -277,7 +277,7 @@ def test_short_runs_stay_on_the_loop() -> None:
         threads: list[str] = []
 
         class Noting(Doubler):
-            def run(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
+            def run(self, parts: Sequence[Part], run: Run) -> list[Any]:
                 threads.append(threading.current_thread().name)
                 return super().run(parts, run)
 
@@ -327,7 +327,7 @@ def test_failing_pieces_leave_no_unseen_errors(caplog: pytest.LogCaptureFixture)
         batcher = Batcher("m", Doubler(slow_s=0.002), Limits(max_rows=1))
         call = Call(asyncio.get_running_loop().time())
         with pytest.raises(ModelFailed):
-            await batcher.submit_parts([(1, 1), (-1, 1), (-2, 1), (3, 1)], (), call)
+            await batcher.submit_parts([Part(1, 1), Part(-1, 1), Part(-2, 1), Part(3, 1)], call)
         await batcher.close()
         gc.collect()
 
@@ -339,10 +339,10 @@ def test_model_that_calls_exit_fails_its_request_only() -> None:
     """SystemExit inside a run is an outcome like any other, on a thread and on the loop."""
 
     class Leaving(Doubler):
-        def _answer(self, parts: Sequence[tuple[Any, int]], run: Run) -> list[Any]:
-            if any(part < 0 for part, _ in parts):
+        def _answer(self, parts: Sequence[Part], run: Run) -> list[Any]:
+            if any(part.payload < 0 for part in parts):
                 raise SystemExit(3)
-            return [part * 2 for part, _ in parts]
+            return [part.payload * 2 for part in parts]
 
     async def scenario() -> None:
         batcher = Batcher("m", Leaving(), Limits(max_rows=4))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from modelapp.app import Model, Pad
+from modelapp.batching import Part
 from modelapp.errors import InvalidInput, LoadError, ModelFailed, OutOfMemory
 from modelapp.execution import Execution
 from modelapp.runtime import Rows, Run
@@ -48,7 +49,7 @@ def test_requests_are_stacked_and_cut() -> None:
     """Each request gets its own rows of the answer."""
     run = execution(lambda rows: {"y": rows["x"] * 2}, max_batch_size=8).run
 
-    answers = run([(x([1.0]), 1), (x([2.0], [3.0]), 2)], Run())
+    answers = run([Part(x([1.0]), 1), Part(x([2.0], [3.0]), 2)], Run())
 
     assert [answer["y"].tolist() for answer in answers] == [[[2.0]], [[4.0], [6.0]]]  # type: ignore[index,call-overload]
 
@@ -58,10 +59,10 @@ def test_large_request_is_cut_into_pieces_and_joined() -> None:
     whole = execution(lambda rows: {"y": rows["x"] + 1}, max_batch_size=2)
     request = x([1.0], [2.0], [3.0])
 
-    pieces = whole.pieces(request, 3)
+    pieces = whole.pieces(whole.check(request))
     joined = whole.join([whole.run([piece], Run())[0] for piece in pieces])  # type: ignore[misc]
 
-    assert [count for _, count in pieces] == [2, 1]
+    assert [piece.rows for piece in pieces] == [2, 1]
     assert joined["y"].tolist() == [[2.0], [3.0], [4.0]]  # type: ignore[call-overload]
 
 
@@ -76,7 +77,7 @@ def test_large_request_is_cut_into_pieces_and_joined() -> None:
 def test_wrong_answers_fail_the_run(answer: Any, text: str) -> None:
     """A short, mistyped or misnamed answer is never cut up and handed out."""
     with pytest.raises(ModelFailed, match=text):
-        execution(answer, max_batch_size=8).run([(x([1.0]), 1), (x([2.0], [3.0]), 2)], Run())
+        execution(answer, max_batch_size=8).run([Part(x([1.0]), 1), Part(x([2.0], [3.0]), 2)], Run())
 
 
 def test_not_finite_fails_only_its_request() -> None:
@@ -85,7 +86,9 @@ def test_not_finite_fails_only_its_request() -> None:
     def answer(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"y": np.where(rows["x"] == 2, np.nan, rows["x"]).astype(np.float32)}
 
-    first, second = execution(answer, max_batch_size=8, finite=True).run([(x([1.0]), 1), (x([3.0], [2.0]), 2)], Run())
+    first, second = execution(answer, max_batch_size=8, finite=True).run(
+        [Part(x([1.0]), 1), Part(x([3.0], [2.0]), 2)], Run()
+    )
 
     assert first["y"].tolist() == [[1.0]]  # type: ignore[index,call-overload]
     assert isinstance(second, ModelFailed)
@@ -95,14 +98,16 @@ def test_not_finite_fails_only_its_request() -> None:
 def test_record_models_answer_a_list_of_the_same_length(answer: Any) -> None:
     """Records are counted like rows."""
     with pytest.raises(ModelFailed):
-        execution(answer, Signature(kind="records"), max_batch_size=8).run([([{"a": 1}], 1), ([{"a": 2}], 1)], Run())
+        execution(answer, Signature(kind="records"), max_batch_size=8).run(
+            [Part([{"a": 1}], 1), Part([{"a": 2}], 1)], Run()
+        )
 
 
 def test_records_are_cut_by_request() -> None:
     """Each request gets its own records back."""
     run = execution(lambda rows: [{"n": row["n"] + 1} for row in rows], Signature(kind="records"), max_batch_size=8).run
 
-    assert run([([{"n": 1}, {"n": 2}], 2), ([{"n": 5}], 1)], Run()) == [[{"n": 2}, {"n": 3}], [{"n": 6}]]
+    assert run([Part([{"n": 1}, {"n": 2}], 2), Part([{"n": 5}], 1)], Run()) == [[{"n": 2}, {"n": 3}], [{"n": 6}]]
 
 
 def test_memory_error_has_its_own_outcome() -> None:
@@ -112,7 +117,7 @@ def test_memory_error_has_its_own_outcome() -> None:
         raise MemoryError
 
     with pytest.raises(OutOfMemory, match='"m" ran out of memory on 1 rows'):
-        execution(answer).run([(x([1.0]), 1)], Run())
+        execution(answer).run([Part(x([1.0]), 1)], Run())
 
 
 def test_unbatched_model_runs_one_request_at_a_time() -> None:
@@ -121,7 +126,7 @@ def test_unbatched_model_runs_one_request_at_a_time() -> None:
     alone = execution(lambda rows: {"y": rows["x"]}, fixed, max_batch_size=8)
 
     assert alone.max_rows == 1
-    assert alone.check(x([1.0]))[1] == 1
+    assert alone.check(x([1.0])).rows == 1
 
 
 def test_padded_lengths_share_a_key_and_unpadded_do_not() -> None:
@@ -129,8 +134,8 @@ def test_padded_lengths_share_a_key_and_unpadded_do_not() -> None:
     padded = execution(lambda rows: rows, max_batch_size=8, pad={"x": Pad()})
     strict = execution(lambda rows: rows, max_batch_size=8)
 
-    assert padded.check(x([1.0]))[2] == padded.check(x([1.0, 2.0]))[2]
-    assert strict.check(x([1.0]))[2] != strict.check(x([1.0, 2.0]))[2]
+    assert padded.check(x([1.0])).key == padded.check(x([1.0, 2.0])).key
+    assert strict.check(x([1.0])).key != strict.check(x([1.0, 2.0])).key
 
 
 def test_empty_requests_are_refused() -> None:
@@ -172,7 +177,7 @@ def test_records_with_nan_fail_where_finite_is_declared() -> None:
         finite=True,
     ).run
 
-    first, second = run([([{"n": 1, "d": 2}], 1), ([{"n": 1, "d": 0}], 1)], Run())
+    first, second = run([Part([{"n": 1, "d": 2}], 1), Part([{"n": 1, "d": 0}], 1)], Run())
 
     assert first == [{"n": 0.5}]
     assert isinstance(second, ModelFailed)
@@ -182,5 +187,5 @@ def test_model_without_inputs_runs_one_request_at_a_time() -> None:
     """Where nothing goes in, nothing could count rows."""
     constant = execution(lambda rows: {"y": np.ones((1, 1), np.float32)}, Signature(outputs=TENSORS.outputs))
 
-    assert constant.check({}) == ({}, 1, ())
-    assert constant.run([({}, 1)], Run())[0]["y"].tolist() == [[1.0]]  # type: ignore[index,call-overload]
+    assert constant.check({}) == Part({}, 1)
+    assert constant.run([Part({}, 1)], Run())[0]["y"].tolist() == [[1.0]]  # type: ignore[index,call-overload]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelapp import Artefact, Cancelled, LoadError, Placement, Run
+from modelapp.errors import ModelDied
 from modelapp.nulloptions import RuntimeOptions
 from modelapp.nullruntime import NullModel, NullRuntime, ScriptedFailureError, tensor
 from modelapp.testing import FakeClock
@@ -166,3 +167,22 @@ def test_a_crash_takes_the_process():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env={**os.environ}, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout == b"one\n"
+
+
+@pytest.mark.parametrize("kind", ["tensors", "records"])
+def test_a_row_may_be_the_end_of_the_model(kind):
+    """A run with that row says that the model is dead; others go on, as a script must be predictable."""
+    scripted = model(kind=kind, dies_on=17)
+    make = rows if kind == "tensors" else lambda *values: [{"x": value} for value in values]
+    assert scripted.infer(make(1.0), Run(1))
+    with pytest.raises(ModelDied):
+        scripted.infer(make(1.0, 17.0), Run(2))
+
+
+def test_a_row_may_hang_until_the_run_is_cancelled():
+    """Only runs that hold the row hang."""
+    scripted, run = model(hang_on=13), Run(1)
+    assert scripted.infer(rows(1.0), Run(1))
+    run.cancel()
+    with pytest.raises(Cancelled):
+        scripted.infer(rows(13.0), run)

@@ -1,5 +1,6 @@
 """Requests made one batch and cut apart again."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelapp.app import Pad
+from modelapp.app import Model, Pad
 from modelapp.padding import Padding
 from modelapp.signature import Signature, TensorSpec
 
@@ -15,6 +16,11 @@ TOKENS = Signature(
     inputs=(TensorSpec("ids", "int64", ("batch", "length")), TensorSpec("mask", "int64", ("batch", "length"))),
     outputs=(TensorSpec("states", "float32", ("batch", "length", 2)), TensorSpec("pooled", "float32", ("batch", 2))),
 )
+
+
+def padding_of(signature: Signature, pad: Mapping[str, Pad], *buckets: int | tuple[int, ...]) -> Padding:
+    """The padding of a model with these keys in app.toml."""
+    return Padding(signature, Model(name="m", source="m", runtime="null", pad=pad, buckets=buckets))
 
 
 def request(lengths: tuple[int, int], start: int) -> dict[str, np.ndarray]:
@@ -40,7 +46,7 @@ def test_answers_have_the_same_shape_alone_and_in_company(
 ) -> None:
     """Ragged requests share a batch, and each gets back what it would have got alone."""
     pad = {"ids": Pad(value=0, side=side), "mask": Pad(value=0, side=side)}
-    padding = Padding(TOKENS, pad)
+    padding = padding_of(TOKENS, pad)
     parts = [request(size, 100 * index) for index, size in enumerate(sizes)]
     assert len({padding.key(part) for part in parts}) == 1
 
@@ -54,7 +60,7 @@ def test_answers_have_the_same_shape_alone_and_in_company(
 
 def test_unpadded_inputs_of_different_sizes_do_not_mix() -> None:
     """Without `pad` only equal sizes share a run."""
-    padding = Padding(TOKENS, {})
+    padding = padding_of(TOKENS, {})
 
     assert padding.key(request((1, 3), 0)) == padding.key(request((2, 3), 0))
     assert padding.key(request((1, 3), 0)) != padding.key(request((1, 4), 0))
@@ -65,7 +71,7 @@ def test_outputs_without_usable_names_follow_by_place() -> None:
     nameless = Signature(
         inputs=(TensorSpec("ids", "int64", ("b", None)),), outputs=(TensorSpec("states", "float32", ("b", None, 2)),)
     )
-    padding = Padding(nameless, {"ids": Pad()})
+    padding = padding_of(nameless, {"ids": Pad()})
     parts = [{"ids": np.ones((1, 2), np.int64)}, {"ids": np.ones((1, 5), np.int64)}]
 
     answers = padding.cut({"states": np.ones((2, 5, 2), np.float32)}, parts, [1, 1])
@@ -76,7 +82,7 @@ def test_outputs_without_usable_names_follow_by_place() -> None:
 @pytest.mark.parametrize("value", [0, 7])
 def test_padding_is_filled_with_the_declared_value(value: int) -> None:
     """What padding adds is what app.toml says."""
-    padding = Padding(TOKENS, {"ids": Pad(value=value), "mask": Pad(value=0)})
+    padding = padding_of(TOKENS, {"ids": Pad(value=value), "mask": Pad(value=0)})
 
     batch = padding.stack([request((1, 1), 5), request((1, 3), 10)])
 

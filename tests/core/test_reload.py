@@ -77,6 +77,7 @@ def test_a_key_that_nobody_thought_of_is_loaded_again():
     cheap = {name for name, action in told.items() if action != "load"}
     assert cheap == {
         *("max_batch_size", "max_wait_ms", "max_queue", "concurrency", "rerun"),
+        *("max_batch_cost", "cost", "priority_levels"),
         *("preprocess", "postprocess", "required", "preload", "warmup_calls", "idle_unload_s", "memory_mb"),
     }
 

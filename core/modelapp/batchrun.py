@@ -1,0 +1,84 @@
+"""Runs a batch, on the loop or on a thread: offenders set apart, time and processor seconds measured."""
+
+from collections.abc import Sequence
+from functools import partial
+from time import monotonic, perf_counter, thread_time
+from typing import Any, Protocol
+
+import attrs
+
+from modelapp.batching import Batch, Part, State, Work
+from modelapp.cpuclock import CpuClock
+from modelapp.current import work_for
+from modelapp.errors import Cancelled, DeadlineExceeded
+from modelapp.isolation import Isolated, run_isolated
+from modelapp.observing import Observers
+from modelapp.runtime import Run
+
+
+class Executes(Protocol):
+    """What a batcher runs."""
+
+    def run(self, parts: Sequence[Part], run: Run) -> list[Any]:
+        """Run the parts together, and add to `run.infer_s`. One answer or error a part; raises where all failed."""
+        ...
+
+
+@attrs.frozen
+class Ended:
+    """A run that has ended: one outcome a work, how long all took, and what of the processor where that was watched."""
+
+    outcomes: Sequence[Any]
+    seconds: float
+    cpu_s: float = 0.0
+    extra_runs: int = 0
+
+
+class Runner:
+    """Runs batches of one model. Made on the thread of the loop; `run` may be called on any, and never raises."""
+
+    def __init__(self, execution: Executes, observers: Observers) -> None:
+        self._execution = execution
+        self._observers = observers
+        self._cpu = CpuClock()
+
+    def run(self, batch: Batch, *, inline: bool, rerun: bool) -> Ended:
+        """Run all works together; where that fails and `rerun` allows it, search the offender."""
+        watched = self._observers.watching
+        begun = 0.0 if not watched else thread_time() if inline else self._cpu.begin()
+        started = perf_counter()
+        calls = tuple([work.call for work in batch.works])
+        isolated: Isolated[Any] = work_for(
+            calls, run_isolated, batch.works, partial(self._attempt, batch.run), split=rerun
+        )
+        seconds = perf_counter() - started
+        cpu_s = 0.0 if not watched else thread_time() - begun if inline else self._cpu.end(begun)
+        return Ended(isolated.outcomes, seconds, cpu_s, isolated.extra_runs)
+
+    def run_lone(self, batch: Batch) -> Ended:
+        """Run the only work of a batch in its own request's task."""
+        watched = self._observers.watching
+        begun = thread_time() if watched else 0.0
+        started = perf_counter()
+        try:
+            outcome = self._execution.run((batch.works[0].part,), batch.run)[0]
+        except BaseException as error:  # an outcome like any other; a model may also call sys.exit
+            outcome = error
+        return Ended((outcome,), perf_counter() - started, thread_time() - begun if watched else 0.0)
+
+    def _attempt(self, run: Run, works: Sequence[Work]) -> Sequence[Any]:
+        """One run of a batch, or of a part of it once more; whom nobody waits for by now is left out."""
+        if run.cancelled:
+            raise Cancelled("nobody waits for this run any more")
+        now_s = monotonic()
+        wanted = [work for work in works if work.state is not State.OVER and not work.is_late(now_s)]
+        answers = self._execution.run([work.part for work in wanted], run) if wanted else ()
+        if len(wanted) == len(works):
+            return answers
+        found = dict(zip(wanted, answers, strict=True))
+        return [found[work] if work in found else too_late() for work in works]
+
+
+def too_late() -> DeadlineExceeded:
+    """The outcome of a request whose time is over."""
+    return DeadlineExceeded("the time allowed for this request is over")

@@ -1,0 +1,71 @@
+"""What a run took: written on its requests, and told to observers while somebody watches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from modelapp.batching import Batch, Limits
+from modelapp.batchrun import Ended
+from modelapp.call import Call
+from modelapp.errors import RequestError
+from modelapp.observing import ModelRun, Observers
+
+
+class Meter:
+    """Accounts for one model's runs. `extra_runs` of all `runs` searched for offenders."""
+
+    def __init__(self, model: str, device: str, observers: Observers) -> None:
+        self._model = model
+        self._device = device
+        self._observers = observers
+        self.runs = self.rows = self.extra_runs = 0
+
+    def account(self, batch: Batch, ended: Ended, limits: Limits) -> None:
+        """A batch has run, and nobody is answered yet."""
+        self.runs += 1 + ended.extra_runs
+        self.rows += batch.rows
+        self.extra_runs += ended.extra_runs
+        execute_ms = ended.seconds * 1e3
+        for work in batch.works:
+            times = work.call.timings_ms
+            times["queue"] = times.get("queue", 0.0) + (batch.started_s - work.arrived_s - batch.held_s) * 1e3
+            if batch.held_s:
+                times["batch"] = times.get("batch", 0.0) + batch.held_s * 1e3
+            times["execute"] = times.get("execute", 0.0) + execute_ms
+        if self._observers.watching:
+            self._tell(batch, ended, limits)
+
+    def _tell(self, batch: Batch, ended: Ended, limits: Limits) -> None:
+        """Write each request's share, by rows, on its call, and tell the observers of the run."""
+        infer_s: float = batch.run.infer_s
+        run = ModelRun(
+            self._model,
+            device=self._device,
+            calls=tuple([work.call for work in batch.works]),
+            rows=batch.rows,
+            cost=batch.cost(limits),
+            started_s=batch.started_s,
+            ended_s=batch.started_s + ended.seconds,
+            held_s=batch.held_s,
+            infer_s=infer_s,
+            cpu_s=ended.cpu_s,
+            extra_runs=ended.extra_runs,
+            outcome=_outcome(ended.outcomes),
+            queued_s=tuple([work.arrived_s for work in batch.works]),
+        )
+        for work in batch.works:
+            call: Call = work.call
+            share = work.part.rows / batch.rows
+            call.rows += work.part.rows
+            call.device_s += infer_s * share
+            call.cpu_s += ended.cpu_s * share
+            call.runs += (run,)
+        self._observers.run_ended(run)
+
+
+def _outcome(outcomes: Sequence[Any]) -> str:
+    """ "ok" where anybody got an answer, else the code of the first error."""
+    for outcome in outcomes:
+        if not isinstance(outcome, BaseException):
+            return "ok"
+    first = outcomes[0]
+    return first.code if isinstance(first, RequestError) else "model_failed"
