@@ -69,6 +69,8 @@ class AccessLog:
             if mode == "all":
                 self._write(*_line(call, "all"))
             return
+        if call.trusted:  # what `test` and `predict` send is no traffic
+            return
         slowest = call.ended_s - call.arrived_s > self._slowest_s
         why: Why | Literal[""] = ""
         if call.status >= _SERVER_ERROR or call.status == _TOO_MANY:

@@ -84,6 +84,7 @@ class Edge:
         lifecycle, task, unread = self.lifecycle, None, True
         table = self.table  # for all of this request, though another may be put in its place
         table.in_flight += 1
+        call.release = table.release[1]
         lifecycle.enter()
         try:
             route, params = table.find(method, path)
@@ -98,6 +99,7 @@ class Edge:
             if method not in _BODILESS:
                 task = self._watch(call.deadline_s or call.arrived_s + BODY_TIMEOUT_S)
                 body = await _read_body(route.max_body_bytes, headers, protocol)
+                call.bytes_in = len(body)
                 if timeout_s is None:
                     self._overdue.remove(task)
             elif timeout_s is not None:

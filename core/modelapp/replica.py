@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from modelapp import lifeline
+from modelapp import lifeline, loglines
+from modelapp.accesslog import AccessLog
 from modelapp.admission import Admission
 from modelapp.app import App
 from modelapp.edge import Edge
@@ -89,6 +90,7 @@ class Replica:
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, 0.0)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
         host = ReplicaHost(lambda: self.editions.current, self._admission, self._observers)
+        self._observers.add(AccessLog(lambda: self.editions.current))
         for observer in self._plugins.observers(host):
             self._observers.add(observer)
         server = HttpServer(self._edge, listener)
@@ -189,9 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     parser.add_argument("--events", type=int, help="a pipe to the parent")
     parser.add_argument("--profile", default="")
+    parser.add_argument("--log-format", choices=["text", "json"], default="text")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    loglines.setup(options.log_format)
     reporter = Reporter(options.events)
     try:
         plugins = Plugins.load(warn=False)  # the parent has said it

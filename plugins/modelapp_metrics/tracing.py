@@ -60,7 +60,7 @@ class Tracer:
         )
         told = span.get_span_context()
         call.span = _Traced(span, told, offset_ns)
-        call.traceresponse = f"00-{told.trace_id:032x}-{told.span_id:016x}-{told.trace_flags & 1:02x}"
+        call.traceresponse = f"00-{told.trace_id:032x}-{told.span_id:016x}-{int(told.trace_flags):02x}"
         context.attach(trace.set_span_in_context(span, surroundings))  # ends with the task
         if span.is_recording():
             call.surroundings = copy_context()

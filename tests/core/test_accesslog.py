@@ -132,6 +132,14 @@ def test_each_endpoint_is_logged_as_it_says(log: Log) -> None:
     assert log.whys == [(UNSAMPLED, "all")]
 
 
+def test_what_the_products_own_commands_send_is_no_traffic(log: Log) -> None:
+    """Unless every request is asked for."""
+    log.ask(SAMPLED, trusted=True, status=500, ms=9000)
+    log.ask("r1", trusted=True, endpoint="every")
+    log.end_window()
+    assert log.whys == [("r1", "all"), ("slowest", "slow")]
+
+
 def test_a_flood_of_one_outcome_is_cut_counted_and_hides_no_other(log: Log) -> None:
     """Under overload most answers are alike."""
     for number in range(1000):

@@ -67,5 +67,6 @@ def test_the_command_line_names_everything() -> None:
     words = prepare(app(), {}, ["server.port=1", "app.seed=2"]).command(3, 4)
     assert words[1:] == [
         *("-P", "-m", "modelapp.replica", "--app", "/srv/app/app.toml", "--fd", "3", "--events", "4"),
+        *("--log-format", "text"),
         *("--set", "server.port=1", "--set", "app.seed=2"),
     ]

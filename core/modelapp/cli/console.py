@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -20,6 +21,8 @@ class Console:
         self.json = False
         self.verbosity = 0
         self.no_color = False
+        self.log_json = False
+        """Notes and errors are lines of JSON, like those of the replica."""
 
     def result(self, text: str) -> None:
         """A line of the result; nothing where the result is a document."""
@@ -36,15 +39,22 @@ class Console:
     def note(self, text: str) -> None:
         """Something to know that is not the result. May be called from any thread."""
         if self.verbosity >= 0:
-            self.error(text)
+            self._write("INFO", text)
 
     def detail(self, text: str) -> None:
         """Something to know with -v."""
         if self.verbosity >= 1:
-            self.error(text)
+            self._write("DEBUG", text)
 
     def error(self, text: str) -> None:
         """What went wrong."""
+        self._write("ERROR", text)
+
+    def _write(self, level: str, text: str) -> None:
+        if self.log_json:
+            from modelapp.loglines import json_line  # the command line needs no logging otherwise
+
+            text = json_line(level, "modelapp", text, time.time(), {})
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Serve until a signal comes. The first lets the requests in progress end, a second does not."""
     opened = open_app(options, console)
+    console.log_json = opened.app.server.log_format == "json"
     verify(opened, options, console)
     app = opened.app
     tell_warnings(opened.reading, console)
