@@ -26,7 +26,7 @@ def probe() -> Availability:
 
 
 _exposed: "list[Exposition]" = []
-"""That of this process's replica: hooks that are called with a service alone find it here."""
+"""That of this process's replica. Routes are made before there is one, and asked after that."""
 
 
 @hookimpl
@@ -55,21 +55,25 @@ def modelapp_servers(host: Host) -> Iterable[SideServer]:
     port = host.service.app.server.metrics_port
     if not port:
         return
-    if not _exposed:
-        yield _Missing(probe())
+    if not (found := probe()).ok:
+        yield _Missing(found)
         return
     from modelapp_metrics.routes import metrics_protocol
 
-    yield host.side_door(metrics_protocol(_exposed[0]), port=port, key="server.metrics_port")
+    yield host.side_door(metrics_protocol(_exposition), port=port, key="server.metrics_port")
 
 
 @hookimpl
 def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
     """`GET /metrics`, unless the metrics have a port of their own."""
-    if _exposed and not service.app.server.metrics_port:
+    if probe().ok and not service.app.server.metrics_port:
         from modelapp_metrics.routes import metrics_protocol
 
-        yield metrics_protocol(_exposed[0])
+        yield metrics_protocol(_exposition)
+
+
+def _exposition() -> "Exposition":
+    return _exposed[0]
 
 
 class _Missing:

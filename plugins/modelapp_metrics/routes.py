@@ -1,6 +1,7 @@
 """`GET /metrics`, on the server's own port or on another."""
 
 import asyncio
+from collections.abc import Callable
 
 from modelapp.errors import RequestError
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
@@ -21,14 +22,14 @@ _OPERATION = {
 }
 
 
-def metrics_protocol(exposition: Exposition) -> ProtocolRoutes:
+def metrics_protocol(exposition: Callable[[], Exposition]) -> ProtocolRoutes:
     """The one route. It answers while the app starts and drains too: those are the times to look."""
 
     async def metrics(request: HttpRequest) -> HttpResponse:
         headers = request.headers
         # On a thread: writing thousands of lines must not hold up requests.
         body, more, content_type = await asyncio.to_thread(
-            exposition.render, headers.get("accept", ""), headers.get("accept-encoding", "")
+            exposition().render, headers.get("accept", ""), headers.get("accept-encoding", "")
         )
         return HttpResponse(200, body, content_type, more)
 

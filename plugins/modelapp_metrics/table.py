@@ -245,7 +245,7 @@ METRICS: tuple[Metric, ...] = (
         name="modelapp_requests_in_flight",
         kind="gauge",
         source="replica",
-        help="Requests in progress, by every door.",
+        help="Requests in progress, by every door, the one that asks for this among them.",
     ),
     Metric(
         name="modelapp_queue_rows",
