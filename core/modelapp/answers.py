@@ -11,7 +11,8 @@ from modelapp import bounds, media, ndlists
 from modelapp.app import Field
 from modelapp.errors import ModelFailed
 from modelapp.fieldtype import FieldType
-from modelapp.mismatch import Check, Mismatch, wrong_type
+from modelapp.masking import hides
+from modelapp.mismatch import Check, Mismatch, hiding, wrong_type
 from modelapp.signature import is_floating
 from modelapp.values import BOX_FIELDS
 
@@ -41,6 +42,7 @@ class Outputs:
 
     def __init__(self, fields: Mapping[str, Field]) -> None:
         self._write: Check | None = _object_writer(fields) if fields else None
+        self._private = hides(fields)
         self.heavy = any(_is_heavy(field) for field in fields.values())
         """Whether writing encodes images or audio, which belongs on another thread than the loop's."""
 
@@ -53,7 +55,12 @@ class Outputs:
         except Mismatch as mismatch:
             what = f'the output "{mismatch.path}"' if mismatch.path else "the answer"
             raise ModelFailed(f"{what} {mismatch.text}", field=mismatch.path) from None
-        return encode_json(plain)
+        try:
+            return encode_json(plain)
+        except ModelFailed:  # it names a place, which below a field of type json is a part of the answer
+            if self._private:
+                raise ModelFailed("the answer cannot be written as JSON, or holds NaN or infinity") from None
+            raise
 
 
 def _is_heavy(field: Field) -> bool:
@@ -105,8 +112,7 @@ def find_not_finite(value: Any) -> str | None:
 
 def _object_writer(fields: Mapping[str, Field], optional: frozenset[str] = frozenset()) -> Check:
     writers: list[tuple[str, Callable[[Any], Any], bool]] = [
-        (name, _compile(field.type, field, outermost=True), name not in optional and not field.type.nullable)
-        for name, field in fields.items()
+        (name, _writer_of(field), name not in optional and not field.type.nullable) for name, field in fields.items()
     ]
 
     def write(value: Any) -> dict[str, Any]:
@@ -122,15 +128,20 @@ def _object_writer(fields: Mapping[str, Field], optional: frozenset[str] = froze
                 except Mismatch as mismatch:
                     raise mismatch.below(name) from None
             elif required:
-                raise Mismatch(f"is missing; the model gave {', '.join(map(str, value)) or 'nothing'}", name)
+                raise Mismatch("is missing", name, got=f"; the model gave {', '.join(map(str, value)) or 'nothing'}")
             elif name not in optional:
                 plain[name] = None
         if found != len(value):
             extra = next(key for key in value if key not in fields)
-            raise Mismatch("is not declared", str(extra))
+            raise Mismatch("is not declared", str(extra), stranger=True)
         return plain
 
     return write
+
+
+def _writer_of(field: Field) -> Check:
+    writer = _compile(field.type, field, outermost=True)
+    return hiding(writer) if hides({field.name: field}) else writer
 
 
 def _compile(type_: FieldType, field: Field, *, outermost: bool = False) -> Check:

@@ -10,9 +10,12 @@ log = logging.getLogger("modelapp")
 _MOST_CHARS = 1000  # a message may hold a whole array
 
 
-def blame(error: BaseException, root: Path) -> str:
-    """ "TypeError: text (handlers.py:12)"; the place is the deepest line below `root`, left out where there is none."""
-    told = _told(error)
+def blame(error: BaseException, root: Path, *, private: bool = False) -> str:
+    """ "TypeError: text (handlers.py:12)"; the place is the deepest line below `root`, left out where there is none.
+
+    `private`: without the text, which may hold any part of what it failed on, changed in any way.
+    """
+    told = type(error).__name__ if private else _told(error)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if file.is_relative_to(root):
@@ -20,12 +23,24 @@ def blame(error: BaseException, root: Path) -> str:
     return told
 
 
-def failure(what: str, error: BaseException, root: Path) -> ModelFailed:
-    """The outcome of a request whose model or function, `what`, raised `error`; the log gets it too."""
-    failed = ModelFailed(f"{what} raised {blame(error, root)}")
+def failure(what: str, error: BaseException, root: Path, *, private: bool = False) -> ModelFailed:
+    """The outcome of a request whose model or function, `what`, raised `error`; the log gets it too.
+
+    `private`: the request has sensitive fields.
+    """
+    withheld = "; its text is withheld, since a field is sensitive" if private else ""
+    failed = ModelFailed(f"{what} raised {blame(error, root, private=private)}{withheld}")
     log.error("%s", failed.message)
-    log.debug("in full:", exc_info=error)
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("in full:\n%s", told_in_full(error, private))
     return failed
+
+
+def told_in_full(error: BaseException, private: bool) -> str:
+    """An exception with its traceback; `private`: without its words."""
+    if not private:
+        return "".join(traceback.format_exception(error)).rstrip()
+    return "".join([*traceback.format_tb(error.__traceback__), type(error).__name__])
 
 
 def _told(error: BaseException) -> str:

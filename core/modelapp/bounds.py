@@ -51,7 +51,7 @@ def number_text(number: float) -> str:
 def _at_least(low: float) -> Bound:
     def check(value: Any) -> None:
         if value < low:
-            raise Mismatch(f"must be at least {number_text(low)}, got {value}")
+            raise Mismatch(f"must be at least {number_text(low)}", got=f", got {value}")
 
     return check
 
@@ -59,7 +59,7 @@ def _at_least(low: float) -> Bound:
 def _at_most(high: float) -> Bound:
     def check(value: Any) -> None:
         if value > high:
-            raise Mismatch(f"must be at most {number_text(high)}, got {value}")
+            raise Mismatch(f"must be at most {number_text(high)}", got=f", got {value}")
 
     return check
 
@@ -68,9 +68,9 @@ def _size(low: int | None, high: int | None, what: str) -> Bound:
     def check(value: Any) -> None:
         size = len(value)
         if low is not None and size < low:
-            raise Mismatch(f"must have at least {low} {what}, got {size}")
+            raise Mismatch(f"must have at least {low} {what}", got=f", got {size}")
         if high is not None and size > high:
-            raise Mismatch(f"must have at most {high} {what}, got {size}")
+            raise Mismatch(f"must have at most {high} {what}", got=f", got {size}")
 
     return check
 
@@ -80,7 +80,7 @@ def _matching(pattern: str) -> Bound:
 
     def check(value: str) -> None:
         if search(value) is None:
-            raise Mismatch(f"must match the pattern {pattern}, got {quoted(value)}")
+            raise Mismatch(f"must match the pattern {pattern}", got=f", got {quoted(value)}")
 
     return check
 
@@ -89,6 +89,6 @@ def _one_of(choices: tuple[Any, ...]) -> Bound:
     def check(value: Any) -> None:
         if not any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in choices):
             listed = ", ".join(quoted(choice) if isinstance(choice, str) else str(choice) for choice in choices)
-            raise Mismatch(f"must be one of {listed}, got {told(value)}")
+            raise Mismatch(f"must be one of {listed}", got=f", got {told(value)}")
 
     return check

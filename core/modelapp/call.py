@@ -77,6 +77,8 @@ class Call:
     arm: str = ""
     probe: str = ""
     trusted: bool = False
+    private: bool = False
+    """Whether its endpoint has sensitive fields, so that no text of an exception may be shown."""
     held: tuple[Any, ...] = ()
     """The bounds (`modelapp.rates.Gate`) it counts against until it is answered."""
     gone: bool = False

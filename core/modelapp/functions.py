@@ -43,7 +43,11 @@ class Function:
             result, raised = await self._threads.start(self._function, arguments)
         if raised is not None:
             try:
-                raise (raised if isinstance(raised, RequestError) else failure(self.ref, raised, self._root)) from None
+                raise (
+                    raised
+                    if isinstance(raised, RequestError)
+                    else failure(self.ref, raised, self._root, private=call.private)
+                ) from None
             finally:
                 del raised  # an exception and the frame that holds it keep each other in memory
         if isinstance(result, _UNFINISHED):

@@ -165,4 +165,4 @@ def from_text(value: Any) -> bytes:
         return binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         reason = str(error).lower()
-        raise Mismatch(f"must be base64 text or a data URL, got {quoted(text)} ({reason})") from None
+        raise Mismatch("must be base64 text or a data URL", got=f", got {quoted(text)} ({reason})") from None

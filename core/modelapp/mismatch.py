@@ -10,12 +10,29 @@ Check: TypeAlias = Callable[[Any], Any]
 
 
 class Mismatch(Exception):
-    """Raised deep inside a value; each level it passes adds its step to `path`, so that good values cost nothing."""
+    """Raised deep inside a value; each level it passes adds its step to `path`, so that good values cost nothing.
 
-    def __init__(self, text: str, path: str = "") -> None:
-        super().__init__(text)
-        self.text = text
+    `rule` says what was wanted, and nothing of the value; `got`, which follows it, does. `stranger`: the end of the
+    path is a name that the caller chose.
+    """
+
+    def __init__(self, rule: str, path: str = "", *, got: str = "", stranger: bool = False) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.got = got
         self.path = path
+        self.stranger = stranger
+
+    @property
+    def text(self) -> str:
+        """What is wrong, without the place."""
+        return self.rule + self.got
+
+    def hidden(self) -> "Mismatch":
+        """The same of a value that must not be shown."""
+        if self.stranger:
+            return Mismatch("holds a name that is not declared")
+        return Mismatch(self.rule, self.path)
 
     def below(self, step: str) -> "Mismatch":
         """The same, seen from one level up: `step` is a name or "[3]"."""
@@ -29,7 +46,19 @@ class Mismatch(Exception):
 
 def wrong_type(wanted: str, got: Any) -> Mismatch:
     """`wanted` is a type word or a phrase; `got` is shown shortened."""
-    return Mismatch(f"must be {wanted}, got {told(got)}")
+    return Mismatch(f"must be {wanted}", got=f", got {told(got)}")
+
+
+def hiding(check: Check) -> Check:
+    """The check, whose mismatches say nothing of the value."""
+
+    def hidden(value: Any) -> Any:
+        try:
+            return check(value)
+        except Mismatch as mismatch:
+            raise mismatch.hidden() from None
+
+    return hidden
 
 
 def told(value: Any) -> str:

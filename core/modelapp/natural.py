@@ -11,11 +11,20 @@ from modelapp.bodies import FORM_TYPE, JSON_TYPE, OFF_LOOP_BYTES, body_form, dec
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, RequestError
 from modelapp.forms import read_form
+from modelapp.masking import is_private
 from modelapp.openapi import endpoint_operation
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 from modelapp.values import Inputs
 
 _MB = 1024 * 1024
+
+
+def decode_quietly(body: bytes) -> Any:
+    """`decode_json`, whose errors quote no name that stands in the body."""
+    try:
+        return decode_json(body)
+    except InvalidInput:
+        raise InvalidInput("a key stands twice in one object") from None
 
 
 class PipelineLike(Protocol):
@@ -55,9 +64,10 @@ def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
 class _Handler:
     """One endpoint: reads the body, runs the pipeline, writes the answer."""
 
-    __slots__ = ("_inputs", "_most_bytes", "_outputs", "_pipeline")
+    __slots__ = ("_decode", "_inputs", "_most_bytes", "_outputs", "_pipeline")
 
     def __init__(self, endpoint: Endpoint, pipeline: PipelineLike, most_bytes: int) -> None:
+        self._decode = decode_quietly if is_private(endpoint) else decode_json
         self._inputs = Inputs(endpoint.input)
         self._outputs = Outputs(endpoint.output)
         self._pipeline = pipeline
@@ -69,7 +79,7 @@ class _Handler:
         form = body_form(content_type, forms=self._inputs.forms)
         encoding = headers.get("content-encoding")
         if form == JSON_TYPE and encoding is None and len(body) <= OFF_LOOP_BYTES and not self._inputs.heavy:
-            values = self._inputs.read(decode_json(body))
+            values = self._inputs.read(self._decode(body))
         else:
             values = await off_loop(self._read, body, form, content_type or "", encoding or "")
         result = await self._pipeline.run(values, call)
@@ -84,7 +94,7 @@ class _Handler:
             body = inflate(body, encoding, self._most_bytes)
         if form == FORM_TYPE:
             return self._inputs.read_parts(read_form(body, content_type))
-        return self._inputs.read(decode_json(body))
+        return self._inputs.read(self._decode(body))
 
 
 def _probed(call: Call) -> HttpResponse:

@@ -61,7 +61,8 @@ def _fit(value: Any, declared: tuple[int, ...]) -> tuple[int, ...]:
     sizes: list[int] = []
     for want in declared:
         if not isinstance(value, list):
-            raise Mismatch(f"must be a tensor of shape {describe(declared)}, got {told(value)} on axis {len(sizes)}")
+            got = f", got {told(value)} on axis {len(sizes)}"
+            raise Mismatch(f"must be a tensor of shape {describe(declared)}", got=got)
         if want >= 0 and len(value) != want:
             got = describe(_measure_from(sizes, value))
             raise Mismatch(f"must be a tensor of shape {describe(declared)}, got {got}")
@@ -124,6 +125,6 @@ def _check_range(array: "NDArray[Any]", field: Field) -> None:
     if not array.size or array.dtype.kind not in "iuf":
         return
     if field.min is not None and array.min() < field.min:
-        raise Mismatch(f"must hold numbers of at least {number_text(field.min)}, got {array.min()}")
+        raise Mismatch(f"must hold numbers of at least {number_text(field.min)}", got=f", got {array.min()}")
     if field.max is not None and array.max() > field.max:
-        raise Mismatch(f"must hold numbers of at most {number_text(field.max)}, got {array.max()}")
+        raise Mismatch(f"must hold numbers of at most {number_text(field.max)}", got=f", got {array.max()}")

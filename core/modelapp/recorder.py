@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 
-from modelapp import matchers
 from modelapp.app import App, AppTest, Field
 from modelapp.client import Client
 from modelapp.errors import SurroundingsError
@@ -21,9 +20,10 @@ from modelapp.expectedfiles import expect_file, pixels
 from modelapp.failedcases import FailedCase, failed_cases
 from modelapp.fieldtype import MEDIA
 from modelapp.lockfile import Recorded
+from modelapp.masking import Curtain, bared, is_private, scrub, values_of_tests
 from modelapp.matchers import MISSING, Mismatch, Tolerance, resolve, same
 from modelapp.problems import shown
-from modelapp.recording import CALLS, Placed, Unrecordable, common, listed, place
+from modelapp.recording import CALLS, Left, Placed, Unrecordable, Written, broken_rule, common, listed, place
 from modelapp.snapshots import FOLDER, json_text, npz, snapshot, stem
 from modelapp.spans import KeyPath
 from modelapp.testrun import seen
@@ -32,17 +32,6 @@ from modelapp.writeback import Draft, replace_file
 
 _UNSTABLE = f"nothing is the same in {CALLS} calls: make it so (a seed, temperature = 0), or set repeat and pass_min"
 MadeWith = Callable[[AppTest], tuple[str, ...]]
-
-
-@attrs.frozen
-class Written:
-    """What became of one test. `how` is "recorded", "accepted" or "saved"; `varied` are places left out."""
-
-    test: str
-    how: str
-    keys: tuple[str, ...]
-    file: str = ""
-    varied: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -69,7 +58,7 @@ class Recorder:
         return self._record(test, self._path(test), self._bodies(test))
 
     def _record(self, test: AppTest, path: KeyPath, bodies: Sequence[Any]) -> Written:
-        placed, varied = self._placed(test, bodies)
+        placed, left = self._placed(test, bodies)
         file, content = ("", b"") if placed.filed is MISSING else self._snapshot(test, placed.filed)
         keys = []
         if placed.inline:
@@ -79,13 +68,23 @@ class Recorder:
             self.draft.set((*path, "expect_file"), file)
             self._put(test, file, content)
             keys.append("expect_file")
-        return Written(test.name, "recorded", tuple(keys), file, varied)
+        return Written(test.name, "recorded", tuple(keys), file, left.varied, left.hidden)
 
-    def _placed(self, test: AppTest, bodies: Sequence[Any]) -> tuple[Placed, tuple[str, ...]]:
+    def _placed(self, test: AppTest, bodies: Sequence[Any]) -> tuple[Placed, "Left"]:
+        bodies, hidden = self._bared(test, bodies)
         found = common(bodies, _tolerance(test))
+        if hidden and found.value in ({}, []):
+            raise Unrecordable(f"all that could be recorded is sensitive: {', '.join(hidden)}")
         if found.value is MISSING or found.value in ({}, []):
             raise Unrecordable(_UNSTABLE if found.varied else "the answer is empty")
-        return place(found.value, self._output(test)), found.varied
+        return place(found.value, self._output(test)), Left(found.varied, hidden)
+
+    def _bared(self, test: AppTest, bodies: Sequence[Any]) -> tuple[list[Any], tuple[str, ...]]:
+        """The answers without what is sensitive, and where that stood. Raises Unrecordable where it cannot be told."""
+        if test.probe and is_private(self.app.endpoint_of(test)):
+            raise Unrecordable("what a step gives may hold what is sensitive in its endpoint: write its expect by hand")
+        pairs = [bared(self._output(test), body) for body in bodies]
+        return [body for body, _ in pairs], tuple(dict.fromkeys(path for _, paths in pairs for path in paths))
 
     def _output(self, test: AppTest) -> Mapping[str, Field]:
         """What is declared of what the test looks at."""
@@ -108,8 +107,10 @@ class Recorder:
             raise Unrecordable("a score is a bound that a person sets: change metric_min or metric_max by hand")
         if test.expect_error is not None:
             raise Unrecordable("an error is expected: change expect_error by hand")
+        if test.expect_file and is_private(self.app.endpoint_of(test)):
+            raise Unrecordable("its file may hold what is sensitive: change it by hand")
         bodies = self._bodies(test)
-        if rule := next(filter(None, (_broken_rule(test, body) for body in bodies)), ""):
+        if rule := next(filter(None, (broken_rule(test, body) for body in bodies)), ""):
             raise Unrecordable(f"{rule} is a rule that a person sets: change it by hand")
         keys = []
         if test.expect and self._accept_values(test, bodies):
@@ -124,6 +125,8 @@ class Recorder:
             got = [resolve(body, name) for body in bodies]
             if any(value is not MISSING for value in got):
                 new = self._agreed(test, name, old, got)
+                if self._curtain(test).hides(name) and not same(old, new, _tolerance(test)):
+                    raise Unrecordable(f"{name} is sensitive: change what it expects by hand")
                 values[name] = old if same(old, new, _tolerance(test)) else new
         if not values and not test.expect_file:
             raise Unrecordable("nothing that it expects is in the answer any more: remove its expect and record it")
@@ -136,6 +139,9 @@ class Recorder:
         path = (*self._path(test), "expect")
         self.draft.set(path, values) if values else self.draft.remove(path)
         return True
+
+    def _curtain(self, test: AppTest) -> Curtain:
+        return Curtain(self.app.endpoint_of(test), probe=bool(test.probe))
 
     def _agreed(self, test: AppTest, name: str, old: Any, got: Sequence[Any]) -> Any:
         """What the answers say where the test looks; it must be the same each time."""
@@ -183,6 +189,10 @@ class Recorder:
         return attrs.evolve(written, how="saved")
 
     def _append(self, test: AppTest, values: Mapping[str, Any], **more: Any) -> None:
+        if hidden := bared(self.app.endpoint_of(test).input, values)[1]:
+            raise Unrecordable(
+                f"its input is sensitive: {', '.join(hidden)}; write the test by hand, with a made-up one"
+            )
         block: dict[str, Any] = {"name": test.name}
         if len(self.app.endpoints) > 1:
             block["endpoint"] = self.app.endpoint_of(test).name
@@ -220,6 +230,8 @@ class Recorder:
     def _save_case(self, test: AppTest, case: FailedCase) -> Written:
         # Values may differ and yet be within the tolerance that a test has unless it says otherwise.
         strict = {"abs_tol": 0, "rel_tol": 0} if same(case.expected, case.got, Tolerance()) else {}
+        if self._curtain(test).hides(test.metric_field):
+            raise Unrecordable(f"{test.metric_field} is sensitive")
         expect = {"expect": {test.metric_field: case.expected}}
         self._append(test, case.input, **expect, **strict, tags=["from-cases"])
         return Written(test.name, "saved", ("expect",))
@@ -266,6 +278,12 @@ class Recorder:
         self.files[file] = content
         self._recorded.append(Recorded(test.name, hashlib.sha256(content).hexdigest(), self._made_with(test)))
 
+    def diff(self) -> str:
+        """What `write` will change in app.toml, without the sensitive values of tests that stand around it."""
+        text = self.draft.diff()
+        hidden = list(values_of_tests(self.app))
+        return scrub(text, hidden) if hidden else text
+
     def write(self) -> None:
         """Write everything. Raises SurroundingsError where app.toml has changed, or something cannot be written."""
         self.draft.check()
@@ -289,14 +307,3 @@ def _numbered(name: str) -> Iterator[str]:
     """The name, then with -2, -3 and so on."""
     yield name
     yield from (f"{name}-{number}" for number in itertools.count(2))
-
-
-def _broken_rule(test: AppTest, body: Any) -> str:
-    """The first of a test's rules, which are no recordings, that an answer breaks; "" for none."""
-    rules = {
-        "expect_min": matchers.expect_min(test.expect_min, body),
-        "expect_max": matchers.expect_max(test.expect_max, body),
-        "expect_contains": matchers.expect_contains(test.expect_contains, body, _tolerance(test)),
-        "expect_match": matchers.expect_match(test.expect_match, body),
-    }
-    return next((name for name, found in rules.items() if any(True for _ in found)), "")

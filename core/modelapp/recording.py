@@ -5,7 +5,8 @@ from typing import Any
 
 import attrs
 
-from modelapp.app import Field
+from modelapp import matchers
+from modelapp.app import AppTest, Field
 from modelapp.fieldtype import MEDIA
 from modelapp.matchers import MISSING, Tolerance, is_number, same
 from modelapp.tomlstyle import Style
@@ -16,6 +17,28 @@ INLINE_CHARS = 120
 """The most characters that recorded values take in app.toml; what does not fit goes to a file."""
 EXACT = Tolerance(0, 0)
 _INT64 = 2**63
+
+
+@attrs.frozen
+class Written:
+    """What became of one test. `how` is "recorded", "accepted" or "saved"; `varied` and `hidden` are places left out,
+    since they are not the same each time, or sensitive.
+    """
+
+    test: str
+    how: str
+    keys: tuple[str, ...]
+    file: str = ""
+    varied: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Left:
+    """Places that are not recorded."""
+
+    varied: tuple[str, ...]
+    hidden: tuple[str, ...]
 
 
 class Unrecordable(Exception):
@@ -122,3 +145,14 @@ def _writable(value: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def broken_rule(test: AppTest, body: Any) -> str:
+    """The first of a test's rules, which are no recordings, that an answer breaks; "" for none."""
+    rules = {
+        "expect_min": matchers.expect_min(test.expect_min, body),
+        "expect_max": matchers.expect_max(test.expect_max, body),
+        "expect_contains": matchers.expect_contains(test.expect_contains, body, Tolerance(test.abs_tol, test.rel_tol)),
+        "expect_match": matchers.expect_match(test.expect_match, body),
+    }
+    return next((name for name, found in rules.items() if any(True for _ in found)), "")

@@ -60,7 +60,11 @@ def field_schema(field: Field, *, answer: bool = False) -> Schema:
     schema = _of_type(field.type, field, answer, outermost=True)
     if field.doc:
         schema["description"] = field.doc
-    if not answer and field.default is not attrs.NOTHING and isinstance(field.default, str | int | float | list | None):
+    if field.sensitive:
+        schema["x-sensitive"] = True
+    elif (
+        not answer and field.default is not attrs.NOTHING and isinstance(field.default, str | int | float | list | None)
+    ):
         schema["default"] = field.default
     return schema
 

@@ -13,6 +13,7 @@ from modelapp.cases import read_cases
 from modelapp.client import Answer, Client, ConnectionLost
 from modelapp.errors import HandlerError
 from modelapp.expectedfiles import expect_file
+from modelapp.masking import Curtain, is_private, masked
 from modelapp.matchers import MISSING, Mismatch, Tolerance, resolve, show
 from modelapp.metrics import METRICS, Metric, Undefined, score
 from modelapp.verdicts import Outcome
@@ -30,7 +31,9 @@ def run_tests(app: App, client: Client, tests: Iterable[AppTest]) -> Iterator[Ou
 def run_test(app: App, client: Client, test: AppTest) -> Outcome:
     """Run one test."""
     started = time.perf_counter()
-    begun = Outcome(test=test, endpoint=app.endpoint_of(test).name, verdict="inconclusive", values=test.input)
+    endpoint = app.endpoint_of(test)
+    values = masked(endpoint.input, test.input)
+    begun = Outcome(test=test, endpoint=endpoint.name, verdict="inconclusive", values=values)
     if not checks_something(test):
         return attrs.evolve(begun, reason="it checks nothing")
     outcome = _run_cases(app, client, begun) if test.cases else _run_repeats(app, client, begun)
@@ -59,7 +62,7 @@ def _run_repeats(app: App, client: Client, begun: Outcome) -> Outcome:
             continue
         mismatches = list(check(app, test, answer))
         times_ms.append(answer.ms)
-        measured |= _numbers(test, _looked_at(test, answer))
+        measured |= _numbers(test, endpoint, _looked_at(test, answer))
         passed += not mismatches
         first_failure = first_failure or mismatches
     if times_ms:
@@ -91,14 +94,19 @@ def seen(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str,
 
 
 def check(app: App, test: AppTest, answer: Answer) -> Iterator[Mismatch]:
-    """Every place where `answer` is not as `test` expects."""
+    """Every place where `answer` is not as `test` expects; of a sensitive one no value is shown."""
+    curtain = Curtain(app.endpoint_of(test), probe=bool(test.probe))
     if test.expect_error is not None:
         wanted = test.expect_error
-        yield from matchers.expect_error(wanted.status, wanted.contains, answer.status, answer.body)
-        return
-    if not answer.ok:
+        body = curtain.before(answer.body) if answer.ok else answer.body
+        yield from matchers.expect_error(wanted.status, wanted.contains, answer.status, body)
+    elif not answer.ok:
         yield Mismatch("", "an answer", f"{answer.status} {show(answer.body)}")
-        return
+    else:
+        yield from map(curtain.mismatch, _compare(app, test, answer))
+
+
+def _compare(app: App, test: AppTest, answer: Answer) -> Iterator[Mismatch]:
     body = _looked_at(test, answer)
     if body is MISSING:
         yield Mismatch("", f'the result of step "{test.probe}"', show(answer.body))
@@ -121,8 +129,10 @@ def _looked_at(test: AppTest, answer: Answer) -> Any:
     return found if isinstance(found, Mapping) or found is MISSING else {test.probe: found}
 
 
-def _numbers(test: AppTest, body: Any) -> dict[str, float]:
-    found = {path: resolve(body, path) for path in (*test.expect_min, *test.expect_max)}
+def _numbers(test: AppTest, endpoint: Endpoint, body: Any) -> dict[str, float]:
+    curtain = Curtain(endpoint, probe=bool(test.probe))
+    shown = [path for path in (*test.expect_min, *test.expect_max) if not curtain.hides(path)]
+    found = {path: resolve(body, path) for path in shown}
     return {path: float(value) for path, value in found.items() if matchers.is_number(value)}
 
 
@@ -136,14 +146,15 @@ def _run_cases(app: App, client: Client, begun: Outcome) -> Outcome:
         if isinstance(body, Mismatch):
             # Leaving out a case without an answer would flatter the score.
             found = attrs.evolve(body, path=f"{test.cases}:{case.line}")
-            return attrs.evolve(begun, verdict="fail", mismatches=(found,), values=case.input)
+            return attrs.evolve(begun, verdict="fail", mismatches=(found,), values=masked(endpoint.input, case.input))
         expected.append(resolve(case.expect, test.metric_field))
         got.append(resolve(body, test.metric_field))
-    begun = attrs.evolve(begun, values=cases[0].input if cases else {})
+    begun = attrs.evolve(begun, values=masked(endpoint.input, cases[0].input) if cases else {})
     try:
         value = score(metric, expected, got)
     except Undefined as error:
-        return attrs.evolve(begun, reason=f"{test.metric}: {error}")
+        why = "it is not defined here; what it says is withheld, since a field is sensitive"
+        return attrs.evolve(begun, reason=f"{test.metric}: {why if is_private(endpoint) else error}")
     told = attrs.evolve(begun, measured={test.metric: value, "cases": float(len(cases))})
     if mismatches := tuple(_bounds(test, value)):
         return attrs.evolve(told, verdict="fail", mismatches=mismatches)

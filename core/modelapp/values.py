@@ -17,7 +17,8 @@ from modelapp.bodies import decode_json
 from modelapp.errors import InvalidInput, LoadError, RequestError
 from modelapp.fieldtype import MEDIA, FieldType
 from modelapp.forms import Part
-from modelapp.mismatch import Check, Mismatch, quoted, told, wrong_type
+from modelapp.masking import hides
+from modelapp.mismatch import Check, Mismatch, hiding, quoted, told, wrong_type
 
 _ABSENT = object()
 _LEAVE_OUT = object()
@@ -30,6 +31,7 @@ class Inputs:
     def __init__(self, fields: Mapping[str, Field]) -> None:
         self._fields = fields
         self._object = _Object(fields)
+        self._private = hides(fields)
         self.heavy = any(_is_heavy(field) for field in fields.values())
         """Whether reading decodes images or audio, which belongs on another thread than the loop's."""
 
@@ -41,7 +43,8 @@ class Inputs:
     def read(self, document: Any) -> dict[str, Any]:
         """The values out of decoded JSON. Raises InvalidInput naming the field, what it wants and what came."""
         if type(document) is not dict:
-            raise InvalidInput(f"the body must be a JSON object, got {told(document)}")
+            got = "" if self._private else f", got {told(document)}"
+            raise InvalidInput(f"the body must be a JSON object{got}")
         try:
             return self._object(document) if self._fields else document
         except Mismatch as mismatch:
@@ -58,14 +61,16 @@ class Inputs:
             try:
                 document[name] = _from_parts(group, field.type) if field is not None else None
             except Mismatch as mismatch:
-                found = mismatch.below(name)
+                private = field is not None and hides({name: field})
+                found = (mismatch.hidden() if private else mismatch).below(name)
                 raise InvalidInput(str(found), field=found.path) from None
         return self.read(document)
 
 
 def check_of(field: Field) -> Check:
     """The compiled check of one field."""
-    return _compile(field.type, field, outermost=True)
+    check = _compile(field.type, field, outermost=True)
+    return hiding(check) if hides({field.name: field}) else check
 
 
 def _is_heavy(field: Field) -> bool:
@@ -110,7 +115,7 @@ class _Object:
             if key not in self._names:
                 near = get_close_matches(key[:80], self._names, n=1)  # comparing takes time by length
                 hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(self._names)}"
-                raise Mismatch(f"is not declared; {hint}", key[:80])
+                raise Mismatch(f"is not declared; {hint}", key[:80], stranger=True)
 
 
 def _default_of(name: str, field: Field) -> Callable[[], Any] | None:
@@ -270,4 +275,4 @@ def _from_part(part: Part, type_: FieldType) -> Any:
         return decode_json(part.data)
     except RequestError:
         text = part.data.decode("utf-8", errors="replace")
-        raise Mismatch(f"must be {type_}, got {quoted(text)}") from None
+        raise Mismatch(f"must be {type_}", got=f", got {quoted(text)}") from None

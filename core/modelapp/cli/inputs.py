@@ -8,6 +8,7 @@ from typing import Any
 from modelapp.app import App, Endpoint, Field
 from modelapp.errors import UsageError
 from modelapp.fieldtype import MEDIA
+from modelapp.masking import hides
 from modelapp.suggestions import did_you_mean
 
 
@@ -80,7 +81,8 @@ def _typed(name: str, field: Field | None, text: str) -> Any:
     except ValueError:
         if field is None:
             return text
+        told = "this" if hides({name: field}) else f'"{text[:80]}"'
         example = {"int": "7", "float": "0.5", "bool": "true"}.get(field.type.word, "JSON")
         raise UsageError(
-            f'input "{name}" is of type {field.type}, and "{text[:80]}" is none', help=f"write {name}={example}"
+            f'input "{name}" is of type {field.type}, and {told} is none', help=f"write {name}={example}"
         ) from None

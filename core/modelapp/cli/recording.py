@@ -15,8 +15,8 @@ from modelapp.client import Client
 from modelapp.errors import UsageError
 from modelapp.loader import read_app
 from modelapp.locking import made_with
-from modelapp.recorder import Recorder, Written
-from modelapp.recording import Unrecordable
+from modelapp.recorder import Recorder
+from modelapp.recording import Unrecordable, Written
 from modelapp.testchecks import UNPROVEN
 from modelapp.testrun import checks_something, run_test
 from modelapp.verdicts import Outcome
@@ -114,7 +114,7 @@ def is_recorded(opened: Opened, test: AppTest) -> bool:
 
 def finish(writer: Recorder, report: Report, console: Console) -> None:
     """Write, then show the diff, the files and the names."""
-    report.diff = writer.draft.diff()
+    report.diff = writer.diff()
     if report.written:
         writer.write()
     if report.diff:
@@ -124,6 +124,8 @@ def finish(writer: Recorder, report: Report, console: Console) -> None:
     for one in report.written:
         if one.varied:
             console.note(f"note: {one.test}: left out, not the same each time: {', '.join(one.varied)}")
+        if one.hidden:
+            console.note(f"note: {one.test}: left out, sensitive: {', '.join(one.hidden)}")
         keys = ", ".join(f"{key} {one.file}" if key == "expect_file" else key for key in one.keys)
         console.result(f"{one.how:<8}  {one.test}   {keys}".rstrip())
     for name, reason in report.refused.items():
