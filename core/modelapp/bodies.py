@@ -17,6 +17,9 @@ MAX_DEPTH = 64
 """Lists and objects inside one another in a JSON body."""
 OFF_LOOP_BYTES = 256 * 1024
 """Bodies larger than this are read on another thread: the loop would stand still for milliseconds."""
+DEFLATED_BYTES = 1024
+"""Answers smaller than this are never compressed: they fit a packet as they are."""
+_QUICK = 1  # of zlib's levels: the others take several times as long for a few percent
 JSON_TYPE = "application/json"
 FORM_TYPE = "multipart/form-data"
 
@@ -106,6 +109,32 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
     if inflater.unused_data:
         raise BadRequest(f"{len(inflater.unused_data)} bytes follow the {name} data")
     return plain
+
+
+def deflate(body: bytes, accepted: str) -> tuple[bytes, str]:
+    """The body as an `accept-encoding` header would have it, and its content-encoding; "": the body as it is.
+
+    It stays as it is where neither gzip nor deflate is accepted, or it would hardly get smaller.
+    """
+    if len(body) < DEFLATED_BYTES or not (name := _accepted_encoding(accepted)):
+        return body, ""
+    deflater = zlib.compressobj(_QUICK, wbits=zlib.MAX_WBITS | 16 if name == "gzip" else zlib.MAX_WBITS)
+    small = deflater.compress(body) + deflater.flush()
+    return (small, name) if len(small) < len(body) else (body, "")
+
+
+def _accepted_encoding(accepted: str) -> str:
+    """gzip or deflate, whichever is wanted more; "" for neither."""
+    wishes: dict[str, float] = {}
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        try:
+            wishes[name.strip()] = float(weight.strip().removeprefix("q=") or 1) if weight else 1.0
+        except ValueError:
+            continue
+    anything = wishes.get("*", 0.0)
+    best = max(("gzip", "deflate"), key=lambda name: wishes.get(name, anything))
+    return best if wishes.get(best, anything) > 0 else ""
 
 
 def _count_some_keys(value: Any) -> int:

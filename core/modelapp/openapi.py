@@ -79,12 +79,11 @@ def openapi_document(app: App, release: str, protocols: Sequence[ProtocolRoutes]
     info: Json = {"title": app.name, "version": release or "0"}
     if app.app.description:
         info["description"] = app.app.description
-    return {
-        "openapi": "3.1.0",
-        "info": info,
-        "paths": dict(sorted(paths.items())),
-        "components": {"schemas": {"Error": _ERROR_SCHEMA}, "responses": _error_responses()},
-    }
+    components: Json = {"schemas": {"Error": _ERROR_SCHEMA}, "responses": _error_responses()}
+    for protocol in protocols:
+        for kind, named in protocol.components.items():
+            components.setdefault(kind, {}).update(named)
+    return {"openapi": "3.1.0", "info": info, "paths": dict(sorted(paths.items())), "components": components}
 
 
 def plain_operation(operation_id: str, summary: str, answers: Mapping[int, str]) -> Json:

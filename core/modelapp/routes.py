@@ -90,6 +90,8 @@ class ProtocolRoutes:
     prefix: str
     routes: tuple[Route, ...]
     error: ErrorShape
+    components: Mapping[str, Mapping[str, object]] = attrs.Factory(dict)
+    """What the documents of its routes refer to: OpenAPI's `schemas`, `responses` and the like, by name."""
 
 
 class RouteTable:

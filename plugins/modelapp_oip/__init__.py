@@ -6,6 +6,7 @@ Source: github.com/kserve/open-inference-protocol, with the health bodies that K
 from collections.abc import Iterable
 
 from modelapp import hookimpl
+from modelapp.observing import Observer
 from modelapp.routes import ProtocolRoutes
 from modelapp.service import Host, Service, SideServer
 
@@ -16,6 +17,14 @@ def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
     from modelapp_oip.rest import oip_routes
 
     yield oip_routes(service)
+
+
+@hookimpl
+def modelapp_observers(host: Host) -> Iterable[Observer]:
+    """The counter behind the protocol's statistics."""
+    from modelapp_oip.statistics import of_process
+
+    yield of_process()
 
 
 @hookimpl

@@ -1,6 +1,5 @@
-"""Tensors of the Open Inference Protocol in JSON, to numpy and back."""
+"""Tensors of the Open Inference Protocol in JSON, to numpy and back, and the bytes that may follow them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,23 +7,9 @@ from numpy.typing import NDArray
 
 from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.leaves import leaf_kinds
-from modelapp.signature import TensorSpec
-
-NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-    "BYTES": np.dtype(object),
-}
-"""Datatypes that JSON can carry. FP16 and BF16 have no JSON form in the protocol."""
+from modelapp_oip.datatypes import BINARY_ONLY, check_datatype, check_shape, dtype_of
+from modelapp_oip.parameters import parameters_of
+from modelapp_oip.raw import read_raw
 
 #: What the elements of a JSON list may be, for each kind of datatype: a number is not a flag, "7" not 7.
 _ELEMENTS = {
@@ -39,38 +24,70 @@ _WORDS = {bool: "true or false", int: "whole numbers", float: "numbers", str: "t
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def read_tensor(tensor: Any) -> tuple[str, NDArray[Any]]:
-    """The name and array of one element of "inputs". Raises InvalidInput, which names it."""
+class Tail:
+    """The bytes behind the JSON of a request, which its inputs take in their order; None: there are none."""
+
+    __slots__ = ("_data", "_place")
+
+    def __init__(self, data: memoryview | None) -> None:
+        self._data = data
+        self._place = 0
+
+    def take(self, name: str, size: object) -> memoryview:
+        """The bytes of the input `name`. Raises InvalidInput where there are less."""
+        if self._data is None:
+            told = f'input "{name}" announces binary data, and the request has no inference-header-content-length'
+            raise InvalidInput(told, field=name)
+        left = len(self._data) - self._place
+        if type(size) is not int or not 0 <= size <= left:
+            told = (
+                f'the "binary_data_size" of input "{name}" must be a number of bytes, at most the {left} that are left'
+            )
+            raise InvalidInput(told, field=name)
+        self._place += size
+        return self._data[self._place - size : self._place]
+
+    def end(self) -> None:
+        """Raise InvalidInput where bytes are left."""
+        left = 0 if self._data is None else len(self._data) - self._place
+        if left:
+            raise InvalidInput(f"{left} bytes follow the inputs, which belong to none of them")
+
+
+def read_tensor(tensor: Any, tail: Tail) -> tuple[str, NDArray[Any]]:
+    """The name and array of one element of "inputs". Raises InvalidInput, which names it.
+
+    BYTES are str where they came in JSON, bytes where they came raw.
+    """
     if not isinstance(tensor, dict):
         raise InvalidInput('every element of "inputs" must be an object')
     name = tensor.get("name")
     if not isinstance(name, str):
         raise InvalidInput('every input must have a "name"')
-    datatype, shape, data = tensor.get("datatype"), tensor.get("shape"), tensor.get("data")
-    dtype = NUMPY_DTYPES.get(datatype) if isinstance(datatype, str) else None
-    if dtype is None:
-        raise InvalidInput(_bad_datatype(name, datatype), field=name)
-    if not isinstance(shape, list):
-        raise _bad_shape(name)
-    count = 1
-    for dim in shape:
-        if type(dim) is not int or dim < 0:
-            raise _bad_shape(name)
-        count *= dim
+    datatype, shape = check_datatype(name, tensor.get("datatype")), tensor.get("shape")
+    count = check_shape(name, shape)
+    given = parameters_of(tensor, f'input "{name}"')
+    if "binary_data_size" in given:
+        if "data" in tensor:
+            raise InvalidInput(f'input "{name}" has "data" and binary data; send one of them', field=name)
+        return name, read_raw(name, datatype, tensor["shape"], tail.take(name, given["binary_data_size"]))
+    if datatype in BINARY_ONLY:
+        told = f'input "{name}" is {datatype}, which has no JSON form; send it as binary data'
+        raise InvalidInput(told, field=name)
+    data = tensor.get("data")
     if not isinstance(data, list):
         raise InvalidInput(f'input "{name}" must have its "data" as a list', field=name)
-    array = _to_array(name, str(datatype), dtype, data)
+    return name, _shaped(name, shape, count, json_array(name, datatype, data))
+
+
+def _shaped(name: str, shape: Any, count: int, array: NDArray[Any]) -> NDArray[Any]:
     if array.size != count:
         told = f'input "{name}" has the shape {shape}, {count} elements, and {array.size} in its data'
         raise InvalidInput(told, field=name)
     if array.ndim > 1 and list(array.shape) != shape:
         told = f'input "{name}" has the shape {shape} and its data is nested as {list(array.shape)}'
         raise InvalidInput(told, field=name)
-    return name, array.reshape(shape)
-
-
-def _bad_shape(name: str) -> InvalidInput:
-    return InvalidInput(f'input "{name}" must have a "shape" of whole numbers', field=name)
+    return array.reshape(shape)
 
 
 def float32_array(shape: list[int], data: list[float]) -> NDArray[Any] | None:
@@ -85,14 +102,9 @@ def float32_array(shape: list[int], data: list[float]) -> NDArray[Any] | None:
     return np.array(data, dtype=np.float32).reshape(shape)
 
 
-def _bad_datatype(name: str, datatype: object) -> str:
-    if datatype in ("FP16", "BF16"):
-        return f'input "{name}" is {datatype}, which has no JSON form; send FP32'
-    return f'input "{name}" has the unknown datatype {datatype!r}; one of {", ".join(NUMPY_DTYPES)}'
-
-
-def _to_array(name: str, datatype: str, dtype: np.dtype[Any], data: list[Any]) -> NDArray[Any]:
-    kinds = leaf_kinds(data)
+def json_array(name: str, datatype: str, data: list[Any]) -> NDArray[Any]:
+    """The array of a list, nested or flat; BYTES are str. Raises InvalidInput where the elements are no `datatype`."""
+    kinds, dtype = leaf_kinds(data), dtype_of(datatype)
     # Before numpy sees them: it makes 1 of true, and texts all as long as the longest, which can fill the memory.
     if not kinds <= _ELEMENTS[dtype.kind]:
         told = " and ".join(sorted(_WORDS.get(kind, "objects") for kind in kinds))
@@ -126,7 +138,7 @@ def _does_not_fit(name: str, datatype: str) -> InvalidInput:
 
 
 def write_tensor(name: str, datatype: str, array: NDArray[Any]) -> dict[str, Any]:
-    """One element of "outputs"; half precision goes as FP32. That numbers are finite is for the encoder to see.
+    """One element of "outputs" in JSON. That numbers are finite is for the encoder to see.
 
     Raises ModelFailed where a text is none.
     """
@@ -144,9 +156,13 @@ def _text(name: str, item: Any) -> str:
     try:
         return item.decode()
     except UnicodeDecodeError:
-        raise ModelFailed(f'output "{name}" holds bytes that are not UTF-8, which JSON cannot carry') from None
+        raise ModelFailed(
+            f'output "{name}" holds bytes that are not UTF-8, which JSON cannot carry; ask for it as binary data'
+        ) from None
 
 
-def json_datatype(spec: TensorSpec) -> str:
-    """The datatype that the tensor has in JSON, which cannot carry half precision."""
-    return "FP32" if spec.datatype in ("FP16", "BF16") else spec.datatype
+def as_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    """An array of str, as JSON brings them, as one of bytes."""
+    encoded = np.empty(array.size, object)
+    encoded[:] = [item.encode() if isinstance(item, str) else item for item in array.ravel().tolist()]
+    return encoded.reshape(array.shape)

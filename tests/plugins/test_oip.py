@@ -11,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from modelapp.app import App, AppInfo
+from modelapp.app import App, AppInfo, Model
 from modelapp.call import Call
-from modelapp.errors import RequestError
+from modelapp.errors import NotReady, RequestError
 from modelapp.routes import HttpRequest, HttpResponse, RouteTable
 from modelapp.runtime import Rows
 from modelapp.service import Readiness
 from modelapp.signature import Signature, TensorSpec
 from modelapp.tensors import check_inputs
 from modelapp_oip.rest import oip_routes
-from modelapp_oip.tensors import NUMPY_DTYPES, read_tensor, write_tensor
+from modelapp_oip.datatypes import BINARY_ONLY, DATATYPES, dtype_of
+from modelapp_oip.statistics import Statistics
+from modelapp_oip.tensors import Tail, read_tensor, write_tensor
 
 AFFINE = Signature(
     inputs=(TensorSpec("x", "float32", ("batch", 2)),), outputs=(TensorSpec("y", "float32", ("batch", 2)),)
@@ -33,10 +35,17 @@ class Fake:
 
     runtime = "null"
 
+    labels = ()
+
     def __init__(self, name: str, signature: Signature | None) -> None:
         self.name = name
         self.signature = signature
         self.ready = signature is not None
+        self.model = Model(name=name, source="s", runtime="null", max_batch_size=4)
+
+    def not_ready(self) -> NotReady:
+        """As the core says it."""
+        return NotReady(f'model "{self.name}" is loading', retry_after_s=1)
 
     async def infer(self, rows: Rows, call: Call) -> Rows:
         """Check as the core does, then answer."""
@@ -69,7 +78,7 @@ class FakeService:
 
 def ask(method: str, path: str, body: object = None, service: FakeService | None = None) -> tuple[int, Any]:
     """Status and decoded body of one request through the route table."""
-    table = RouteTable([oip_routes(service or FakeService())])
+    table = RouteTable([oip_routes(service or FakeService(), Statistics())])
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def answer() -> HttpResponse:
@@ -97,7 +106,10 @@ def x(data: object, shape: list[int] | None = None, datatype: str = "FP32") -> d
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
 def test_server_metadata_with_and_without_slash(path: str) -> None:
     """The specification writes the slash, Triton's client calls without."""
-    assert ask("GET", path) == (200, {"name": "shop", "version": "0123456789abcdef", "extensions": []})
+    status, body = ask("GET", path)
+    assert status == 200
+    assert (body["name"], body["version"]) == ("shop", "0123456789abcdef")
+    assert "binary_tensor_data" in body["extensions"]
 
 
 def test_health_has_a_body() -> None:
@@ -165,9 +177,9 @@ def test_infer_sends_the_outputs_asked_for() -> None:
         (x([1.5, 1], datatype="INT64"), 'input "x" is declared INT64 and its data is numbers'),
         (x([-1, 2**63], datatype="UINT64"), 'input "x" holds a value that UINT64 cannot'),
         (x([300, 1], datatype="UINT8"), 'input "x" holds a value that UINT8 cannot'),
-        (x([1, 2], datatype="FP16"), 'input "x" is FP16, which has no JSON form; send FP32'),
+        (x([1, 2], datatype="FP16"), 'input "x" is FP16, which has no JSON form; send it as binary data'),
         (x([1, 2], datatype="FLOAT"), "input \"x\" has the unknown datatype 'FLOAT'"),
-        (x([1, 2], shape=[-1, 2]), 'input "x" must have a "shape" of whole numbers'),
+        (x([1, 2], shape=[-1, 2]), 'input "x" must have a "shape" of whole numbers, none below 0'),
         (x([1, 2], datatype="FP64"), 'input "x" wants float32, got float64'),
         (x([1, 2], shape=[2]), 'input "x" wants shape [batch, 2], got [2]'),
         ({"name": "x", "shape": [1, 2], "datatype": "FP32"}, 'input "x" must have its "data" as a list'),
@@ -212,11 +224,11 @@ def test_every_failure_has_the_protocols_shape(method: str, path: str, body: obj
 
 
 @given(
-    st.sampled_from(sorted(set(NUMPY_DTYPES) - {"BYTES"})).flatmap(
+    st.sampled_from(sorted(set(DATATYPES) - {"BYTES", *BINARY_ONLY})).flatmap(
         lambda word: st.tuples(
             st.just(word),
             npst.arrays(
-                NUMPY_DTYPES[word],
+                dtype_of(word),
                 npst.array_shapes(min_dims=1, max_dims=3, max_side=4),
                 elements={"allow_nan": False, "allow_infinity": False} if word.startswith("FP") else None,
             ),
@@ -227,7 +239,7 @@ def test_tensors_survive_the_wire(drawn: tuple[str, np.ndarray]) -> None:
     """What is written in JSON reads back as the same array, bit for bit."""
     word, array = drawn
 
-    name, back = read_tensor(json.loads(json.dumps(write_tensor("a", word, array))))
+    name, back = read_tensor(json.loads(json.dumps(write_tensor("a", word, array))), Tail(None))
 
     assert name == "a"
     assert back.dtype == array.dtype
@@ -247,7 +259,7 @@ def test_tensors_survive_the_wire(drawn: tuple[str, np.ndarray]) -> None:
 def test_any_json_is_a_tensor_or_bad_input(value: Any) -> None:
     """No JSON value makes the reader fail in any other way."""
     try:
-        name, array = read_tensor(value)
+        name, array = read_tensor(value, Tail(None))
     except RequestError:
         return
     assert isinstance(name, str)

@@ -1,0 +1,103 @@
+"""The generate extension: a flat JSON object in, a flat JSON object out, for people and for text.
+
+Keys that name inputs are the inputs, a single value standing for a tensor with one element; every other key is a
+parameter. Source: Triton's generate extension.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelapp.answers import encode_json
+from modelapp.bodies import decode_json
+from modelapp.errors import BadRequest, InvalidInput, RequestError
+from modelapp.runtime import Rows
+from modelapp.signature import Signature, TensorSpec
+from modelapp_oip.datatypes import BINARY_ONLY
+from modelapp_oip.parameters import parameters_of
+from modelapp_oip.tensors import as_bytes, json_array, write_tensor
+from modelapp_oip.wire import VERSION
+
+_OURS = ("id", "parameters")
+
+
+class Generate:
+    """Reads and writes for one signature."""
+
+    def __init__(self, model: str, signature: Signature) -> None:
+        self._model = model
+        self._signature = signature
+
+    def read(self, body: bytes) -> tuple[Rows, str, Mapping[str, Any]]:
+        """The rows, the id and the parameters of a request. Raises BadRequest or InvalidInput.
+
+        A model over records takes every key that is not the protocol's own as a field of its one record.
+        """
+        document = decode_json(body)
+        if not isinstance(document, dict):
+            raise BadRequest("the body must be a JSON object")
+        request_id = document.get("id", "")
+        if not isinstance(request_id, str):
+            raise InvalidInput('"id" must be a string')
+        values = {name: value for name, value in document.items() if name not in _OURS}
+        parameters = parameters_of(document)
+        if self._signature.kind == "records":
+            return [values], request_id, parameters
+        named = {name: value for name, value in values.items() if self._signature.input(name) is not None}
+        others = {name: value for name, value in values.items() if name not in named}
+        arrays = {spec.name: _tensor(spec, named[spec.name]) for spec in self._signature.inputs if spec.name in named}
+        return arrays, request_id, {**others, **parameters}
+
+    def write(self, outputs: Rows, request_id: str) -> bytes:
+        """The answer's JSON object. Raises ModelFailed where JSON cannot carry an output."""
+        answer: dict[str, Any] = {"model_name": self._model, "model_version": VERSION}
+        if request_id:
+            answer["id"] = request_id
+        if not isinstance(outputs, Mapping):
+            return encode_json({**outputs[0], **answer})
+        for spec in self._signature.outputs:
+            answer.setdefault(spec.name, _plain(spec, outputs[spec.name]))
+        return encode_json(answer)
+
+
+def _tensor(spec: TensorSpec, value: Any) -> NDArray[Any]:
+    """A value, or nested lists of some, with leading axes of 1 up to the rank of the input."""
+    datatype = "FP32" if spec.datatype in BINARY_ONLY else spec.datatype
+    array = json_array(spec.name, datatype, value if isinstance(value, list) else [value])
+    if not isinstance(value, list):
+        array = array.reshape(())
+    if array.ndim < len(spec.shape):
+        array = array.reshape((1,) * (len(spec.shape) - array.ndim) + array.shape)
+    if spec.dtype == "bytes":
+        return as_bytes(array)
+    if spec.datatype in BINARY_ONLY:
+        return _narrowed(spec, array)
+    return array
+
+
+def _narrowed(spec: TensorSpec, array: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        narrow: NDArray[Any] = array.astype(spec.numpy_dtype)
+    if not np.isfinite(narrow).all():
+        raise InvalidInput(f'input "{spec.name}" holds a value that {spec.datatype} cannot', field=spec.name)
+    return narrow
+
+
+def _plain(spec: TensorSpec, array: NDArray[Any]) -> Any:
+    """One element as it is, more of them as a flat list."""
+    if spec.datatype in BINARY_ONLY:
+        array = array.astype(np.float32)
+    data = write_tensor(spec.name, spec.datatype, array)["data"]
+    return data[0] if len(data) == 1 else data
+
+
+def event(body: bytes) -> bytes:
+    """An answer as a server-sent event."""
+    return b"data: " + body + b"\n\n"
+
+
+def last_event(error: RequestError) -> bytes:
+    """The event that ends a stream which failed."""
+    return event(encode_json({"error": error.message}))

@@ -1,0 +1,57 @@
+"""Parameters of requests and their tensors: the known ones are obeyed or refused, the others are nobody's business.
+
+Source: the Open Inference Protocol, and Triton's extensions for what is reserved.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from modelapp.call import Call
+from modelapp.errors import InvalidInput
+from modelapp_oip.datatypes import shown
+
+_SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
+_NONE: Mapping[str, Any] = {}
+
+
+def parameters_of(holder: Mapping[str, Any], what: str = "the request") -> Mapping[str, Any]:
+    """The "parameters" of a decoded object, none where it has none. Raises InvalidInput where they are no object."""
+    given = holder.get("parameters")
+    if given is None:
+        return _NONE
+    if not isinstance(given, dict):
+        raise InvalidInput(f'the "parameters" of {what} must be an object')
+    return cast("Mapping[str, Any]", given)
+
+
+def flag(parameters: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
+    """A parameter that is true or false. Raises InvalidInput."""
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(f'the parameter "{name}" must be true or false, got {shown(value)}')
+    return value
+
+
+def number(parameters: Mapping[str, Any], name: str, *, default: int = 0) -> int:
+    """A parameter that is a whole number of 0 or more. Raises InvalidInput."""
+    value = parameters.get(name, default)
+    if type(value) is not int or value < 0:
+        raise InvalidInput(f'the parameter "{name}" must be a whole number of 0 or more, got {shown(value)}')
+    return value
+
+
+def obey(call: Call, parameters: Mapping[str, Any]) -> None:
+    """Do what the parameters of a request ask: `priority` (1 is the most urgent), `timeout` in microseconds, which
+    shortens the time allowed and never lengthens it. Raises InvalidInput, for `sequence_*` too.
+    """
+    if not parameters:
+        return
+    for name in _SEQUENCES:
+        if parameters.get(name):
+            told = f'the parameter "{name}" is not served: no model here keeps a state from one request to the next'
+            raise InvalidInput(told)
+    call.priority = number(parameters, "priority")
+    timeout_us = number(parameters, "timeout")
+    if timeout_us:
+        until_s = call.arrived_s + timeout_us / 1e6
+        call.deadline_s = until_s if call.deadline_s is None else min(call.deadline_s, until_s)
