@@ -18,6 +18,7 @@ from granian._granian import RSGIProtocolError as ProtocolError
 
 from modelapp import current
 from modelapp.admission import Admission
+from modelapp.blame import told_in_full
 from modelapp.call import CONTROL_HEADER, Call, is_cancelled
 from modelapp.errors import BadRequest, Cancelled, DeadlineExceeded, RequestError, SlowBody, TooLarge
 from modelapp.observing import Observers
@@ -128,7 +129,7 @@ class Edge:
                 failure = SlowBody("the body did not arrive in time") if unread and late else why
                 unread = False
             else:
-                _log.exception("request %s: %s %r failed", call.id, method, path)
+                _log.error("request %s: %s %r failed\n%s", call.id, method, path, told_in_full(error, call.private))
                 failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
             self._send(protocol, call, table, self._shape(table, call, path, failure))
         finally:

@@ -8,6 +8,7 @@ from modelapp.errors import NotFound
 from modelapp.functions import Functions
 from modelapp.health import health_protocol
 from modelapp.lifecycle import Lifecycle
+from modelapp.masking import private_models
 from modelapp.natural import natural_protocol
 from modelapp.openapi import openapi_document
 from modelapp.pipeline import Pipeline
@@ -50,6 +51,8 @@ class Edition:
         self.release = footprint.release
         self.models = models
         self.functions = functions
+        for name in private_models(self.app):
+            models[name].hush()
         self.pipelines = {
             name: Pipeline(endpoint, models, functions, self.app.models)
             for name, endpoint in self.app.endpoints.items()

@@ -11,6 +11,7 @@ from modelapp.binding import bind_model, first_row
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, ModelFailed, RequestError
 from modelapp.functions import Function, Functions
+from modelapp.masking import is_private, leaves, scrubbed
 from modelapp.mismatch import told
 from modelapp.served import ServedModel
 
@@ -32,6 +33,7 @@ class Pipeline:
         declared: Mapping[str, Model] | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self._private = is_private(endpoint)
         self.models = tuple(_models_of(endpoint, models))
         self._before = functions.get(endpoint.preprocess) if endpoint.preprocess else None
         self._after = functions.get(endpoint.postprocess) if endpoint.postprocess else None
@@ -53,12 +55,22 @@ class Pipeline:
 
     async def run(self, values: Values, call: Call) -> Any:
         """The endpoint's result for one request; raises RequestError."""
+        if self._private and not call.private:
+            return await self._run_private(values, call)
         if self._before is not None:
             values = await _prepared(self._before, call, values)
         result = await self._body(values, call)
         if self._after is not None:
             result = await self._after(call, result)
         return result
+
+    async def _run_private(self, values: Values, call: Call) -> Any:
+        """The same; an error holds nothing of the sensitive inputs."""
+        call.private, given = True, dict(values)  # a function may change what it is handed
+        try:
+            return await self.run(values, call)
+        except RequestError as error:
+            raise scrubbed(error, leaves(self.endpoint.input, given)) from None
 
     def _model_node(self, served: ServedModel, model: Model, functions: Functions) -> Node:
         before = functions.get(model.preprocess) if model.preprocess else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 
+from modelapp.blame import told_in_full
 from modelapp.call import Call, is_cancelled
 from modelapp.errors import Cancelled, RequestError
 from modelapp.routes import HttpStream
@@ -64,7 +65,7 @@ async def _send_rest(
                 raise
             words, code = answer.last_words(why), why.code
         else:
-            _log.exception("the stream of request %s failed", call.id)
+            _log.error("the stream of request %s failed\n%s", call.id, told_in_full(error, call.private))
             failed = RequestError(f"the server failed; its log tells more under the request id {call.id}")
             words, code = answer.last_words(failed), failed.code
     else:
