@@ -34,7 +34,7 @@ class Watch:
             if ready is not None and ready.status != 200 and self.first_not_ready_s is None:
                 self.first_not_ready_s = asked
             cells = row()
-            reply = await room.ask(cells, timeout_s=2)
+            reply = await room.ask(cells, timeout_s=4)
             if room.right(reply, cells):
                 self.right_again_s = time.monotonic() - since
                 return
@@ -53,7 +53,7 @@ class Watch:
 async def killed(subject: Subject) -> Claims:
     """j. SIGKILL of the process that runs the model, under load: honest readiness in 1 s, recovery, nobody stuck."""
     claims = Claims()
-    async with opened(subject, Setup()) as room:
+    async with opened(subject, Setup(timeout_s=5, workers=2)) as room:
         stop = asyncio.Event()
         clients = [asyncio.create_task(_ask_on(room, stop)) for _ in range(8)]
         await asyncio.sleep(1)
@@ -157,6 +157,7 @@ def _count(words: list[str]) -> str:
 async def _keep_asking(room: Room, signalled: asyncio.Event, stop: asyncio.Event) -> Kept:
     kept, connection = Kept(), None
     while not stop.is_set():
+        age = "kept" if connection and not connection.gone else "new"
         try:
             connection = connection if connection and not connection.gone else await Connection.open(room.port)
         except OSError:
@@ -171,7 +172,7 @@ async def _keep_asking(room: Room, signalled: asyncio.Event, stop: asyncio.Event
             if reply.status == 503:
                 await asyncio.sleep(0.02)
         elif signalled.is_set():
-            kept.lost.append(reply.lost)
+            kept.lost.append(f"{reply.lost} ({age} connection)")
         if not reply.status or reply.headers.get("connection", "").lower() == "close":
             connection.close()
             connection = None

@@ -129,8 +129,11 @@ async def deadline(subject: Subject) -> Claims:
         claims.absent = "has no timeout to set"
         return claims
     async with opened(subject, Setup(timeout_s=1)) as room:
-        busy = asyncio.create_task(room.ask(row(ms=3000)))
-        await asyncio.sleep(0.3)
+        # Two runs of 0.8 s stand before it, each within the limit: it would start 1.3 s after it came.
+        before = [asyncio.create_task(room.ask(row(ms=800)))]
+        await asyncio.sleep(0.15)
+        before += [asyncio.create_task(room.ask(row(ms=800))) for _ in range(room.setup.batch)]
+        await asyncio.sleep(0.15)
         waiting = row()
         reply = await room.ask(waiting, timeout_s=10)
         claims.must(
@@ -138,8 +141,8 @@ async def deadline(subject: Subject) -> Claims:
             f"{reply} after {reply.seconds:.1f} s",
             f"{reply} after {reply.seconds:.1f} s for a limit of 1 s",
         )
-        await busy
-        await asyncio.sleep(2.5)
+        await asyncio.gather(*before)
+        await asyncio.sleep(2)
         claims.must(not room.executed(waiting), "never run", "run after its time")
     return claims
 

@@ -46,7 +46,6 @@ class Claims:
     def note(self, text: str) -> None:
         """Evidence either way."""
         self.good.append(text)
-        self.bad and self.bad.append(text)
 
     @property
     def outcome(self) -> str:
@@ -56,7 +55,9 @@ class Claims:
     @property
     def evidence(self) -> str:
         """One line."""
-        return "; ".join(self.bad or ([self.absent] if self.absent else self.good))
+        held = "; ".join([self.absent, *self.good] if self.absent else self.good)
+        broken = "; ".join(self.bad)
+        return f"{broken} (held: {held})" if broken and held else broken or held
 
 
 @attrs.define

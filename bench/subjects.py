@@ -25,7 +25,10 @@ POOLED = attrs.evolve(
 
 @attrs.frozen
 class Setup:
-    """What a drill needs of a server. `capacity`: requests it takes at a time, those that run included."""
+    """What a drill needs of a server. `capacity`: requests it takes at a time, those that run included.
+
+    `workers` is for mosec, which starts a dead worker again only while another one lives; all others have one.
+    """
 
     timeout_s: float = 20.0
     capacity: int = 1000
@@ -34,6 +37,7 @@ class Setup:
     batch: int = 4
     wait_ms: int = 20
     drain_s: float = 8.0
+    workers: int = 1
 
 
 @attrs.frozen
@@ -74,6 +78,7 @@ class Subject:
             "DRILL_WAIT_MS": str(setup.wait_ms),
             "DRILL_TIMEOUT_S": str(setup.timeout_s),
             "DRILL_CAPACITY": str(setup.capacity),
+            "DRILL_WORKERS": str(setup.workers),
             "DRILL_PORT": str(port),
         }
 

@@ -16,6 +16,7 @@ BATCH = int(os.environ.get("DRILL_BATCH", "4"))
 WAIT_MS = int(os.environ.get("DRILL_WAIT_MS", "20"))
 TIMEOUT_S = float(os.environ.get("DRILL_TIMEOUT_S", "20"))
 CAPACITY = int(os.environ.get("DRILL_CAPACITY", "1000"))
+WORKERS = int(os.environ.get("DRILL_WORKERS", "1"))
 MAX_BODY = 10 * 1024 * 1024
 
 

@@ -1,9 +1,9 @@
-"""The drills' model behind mosec: one worker, a typed document that is checked as mosec's manual says."""
+"""The drills' model behind mosec: a typed document that is checked as mosec's manual says."""
 
 from typing import Any
 
 import msgspec
-from drill_model import BATCH, WAIT_MS, DrillModel
+from drill_model import BATCH, WAIT_MS, WORKERS, DrillModel
 from mosec import Server, ValidationError, Worker
 
 
@@ -39,5 +39,5 @@ class Model(Worker):
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Model, num=1, max_batch_size=BATCH, max_wait_time=WAIT_MS)
+    server.append_worker(Model, num=WORKERS, max_batch_size=BATCH, max_wait_time=WAIT_MS)
     server.run()
