@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -27,8 +27,9 @@ class Batcher:
     """Queues, batches and runs the requests of one model. Every request gets exactly one outcome.
 
     `root` is the app's folder: what a model of its own code raises is told with the line there. `on_death` is called
-    once, when a run says that the model is dead. Belongs to one event loop; only the runs themselves leave it. Times
-    are `time.monotonic`'s: the loop's clock is the same but for uvloop's, which stands still between turns.
+    once, when a run says that the model is dead. Belongs to one event loop; only the runs themselves leave it, for the
+    `threads` made with their number and name. `clock` must tell the loop's time, and more exactly: uvloop's stands
+    still between turns.
     """
 
     def __init__(
@@ -41,13 +42,17 @@ class Batcher:
         device: str = "",
         observers: Observers | None = None,
         on_death: Callable[[ModelDied], None] | None = None,
+        clock: Callable[[], float] = monotonic,
+        threads: Callable[[int, str], Executor] = ThreadPoolExecutor,
     ) -> None:
         self._name = name
         self._root = root
         self._on_death = on_death
         observers = observers or Observers()
         self._meter = Meter(name, device, observers)
-        self._runner = Runner(execution, observers)
+        self._runner = Runner(execution, observers, clock)
+        self._clock = clock
+        self._make_threads = threads
         self._dispatcher = Dispatcher(limits)
         self._loop = asyncio.get_running_loop()
         self._threads = self._new_threads(limits)
@@ -67,8 +72,8 @@ class Batcher:
         threads.shutdown(wait=False)  # what runs there still ends
         self._pump_soon()
 
-    def _new_threads(self, limits: Limits) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(limits.concurrency, thread_name_prefix=f"model-{self._name}")
+    def _new_threads(self, limits: Limits) -> Executor:
+        return self._make_threads(limits.concurrency, f"model-{self._name}")
 
     @property
     def limits(self) -> Limits:
@@ -131,7 +136,7 @@ class Batcher:
 
     def _checked(self, call: Call) -> tuple[int, float]:
         """The level of a request that may still run, and the time now. Raises RequestError."""
-        now_s = monotonic()
+        now_s = self._clock()
         call.check(now_s)
         if self._dead is not None:
             raise self._dead.again()
@@ -175,7 +180,7 @@ class Batcher:
             self._wake.cancel()
             self._wake = None
         while True:
-            now_s = monotonic()
+            now_s = self._clock()
             batch, late = self._dispatcher.next_batch(now_s)
             for work in late:
                 self._answer(work, too_late())
@@ -196,7 +201,7 @@ class Batcher:
         batch.run = Run(batch.rows, None if inline else batch.deadline_s)
         if inline:
             ended = self._runner.run(batch, inline=True, rerun=limits.rerun)
-            self._dispatcher.ended(batch, monotonic())
+            self._dispatcher.ended(batch, self._clock())
             self._finish(batch, ended)
             return True
         running = self._threads.submit(self._runner.run, batch, inline=False, rerun=limits.rerun)
@@ -205,7 +210,7 @@ class Batcher:
 
     def _ended(self, batch: Batch, ended: Ended) -> None:
         """A run on a thread has ended: the next one starts before anybody is answered, or the model would wait."""
-        self._dispatcher.ended(batch, monotonic())
+        self._dispatcher.ended(batch, self._clock())
         self._look_for_death(ended.outcomes)
         self._pump()
         self._finish(batch, ended)
@@ -260,7 +265,7 @@ class Batcher:
 
     def _desert(self, works: Iterable[Work]) -> None:
         """Nobody waits for `works`: drop what has not run, and stop a run that is left without any waiter."""
-        self._stop(self._dispatcher.desert(works, monotonic()))
+        self._stop(self._dispatcher.desert(works, self._clock()))
         for work in works:
             if work.future.done() and not work.future.cancelled():
                 work.future.exception()  # seen: the first error of the request is the one that is told
@@ -278,7 +283,7 @@ class Batcher:
     def _expire(self) -> None:
         """Answer everyone whose deadline has passed, waiting or running, and look again at the next deadline."""
         self._sweep = None
-        now_s = monotonic()
+        now_s = self._clock()
         overdue, deserted = self._dispatcher.expire(now_s)
         self._stop(deserted)
         for work in overdue:

@@ -1,6 +1,6 @@
 """Runs a batch, on the loop or on a thread: offenders set apart, time and processor seconds measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic, perf_counter, thread_time
 from typing import Any, Protocol
@@ -37,8 +37,9 @@ class Ended:
 class Runner:
     """Runs batches of one model. Made on the thread of the loop; `run` may be called on any, and never raises."""
 
-    def __init__(self, execution: Executes, observers: Observers) -> None:
+    def __init__(self, execution: Executes, observers: Observers, clock: Callable[[], float] = monotonic) -> None:
         self._execution = execution
+        self._clock = clock
         self._observers = observers
         self._cpu = CpuClock()
 
@@ -70,7 +71,7 @@ class Runner:
         """One run of a batch, or of a part of it once more; whom nobody waits for by now is left out."""
         if run.cancelled:
             raise Cancelled("nobody waits for this run any more")
-        now_s = monotonic()
+        now_s = self._clock()
         wanted = [work for work in works if work.state is not State.OVER and not work.is_late(now_s)]
         answers = self._execution.run([work.part for work in wanted], run) if wanted else ()
         if len(wanted) == len(works):
