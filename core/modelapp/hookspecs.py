@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pluggy
 
+from modelapp.features import Feature
 from modelapp.observing import Observer
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
@@ -33,6 +34,14 @@ def modelapp_runtimes() -> Iterable[RuntimeSpec]:  # type: ignore[empty-body]
 @hookspec
 def modelapp_schedulers() -> Iterable[SchedulerSpec]:  # type: ignore[empty-body]
     """The schedulers this plugin brings. Called once, when the command line starts.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def modelapp_features() -> Iterable[Feature]:  # type: ignore[empty-body]
+    """What else this plugin brings, where it needs something that may be missing. Called for `modelapp plugins` alone.
 
     .. versionadded:: 0.1
     """

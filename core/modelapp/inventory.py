@@ -7,6 +7,7 @@ import attrs
 
 from modelapp.discovery import contained
 from modelapp.enclosure import remedy
+from modelapp.features import Feature
 from modelapp.runtime import Availability, RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
 
@@ -16,7 +17,10 @@ SCRIPTED = "scripted"
 
 @attrs.frozen
 class Part:
-    """A runtime or a scheduler. `scripted` ones imitate, for tests, and never count as coverage of a real one."""
+    """A runtime, a scheduler or a feature, which has neither capabilities nor devices.
+
+    `scripted` ones imitate, for tests, and never count as coverage of a real one.
+    """
 
     kind: str
     name: str
@@ -43,7 +47,7 @@ class PluginRecord:
     parts: tuple[Part, ...] = ()
 
 
-def probe(spec: RuntimeSpec | SchedulerSpec) -> Availability:
+def probe(spec: RuntimeSpec | SchedulerSpec | Feature) -> Availability:
     """Whether the library and hardware behind `spec` are here. A probe that fails is an answer too: not available."""
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout may carry a JSON document
@@ -55,9 +59,12 @@ def probe(spec: RuntimeSpec | SchedulerSpec) -> Availability:
     return found
 
 
-def part_of(spec: RuntimeSpec | SchedulerSpec) -> Part:
-    """The record of one runtime or scheduler, probed now."""
+def part_of(spec: RuntimeSpec | SchedulerSpec | Feature) -> Part:
+    """The record of one runtime, scheduler or feature, probed now."""
     found = probe(spec)
+    fix = remedy(found.fix) if found.fix else ""
+    if isinstance(spec, Feature):
+        return Part("feature", spec.name, (), (), found.ok, found.missing, fix, (), scripted=False)
     return Part(
         kind="runtime" if isinstance(spec, RuntimeSpec) else "scheduler",
         name=spec.name,
@@ -65,7 +72,7 @@ def part_of(spec: RuntimeSpec | SchedulerSpec) -> Part:
         api_versions=tuple(sorted(spec.api_versions)),
         ok=found.ok,
         missing=found.missing,
-        fix=remedy(found.fix) if found.fix else "",
+        fix=fix,
         devices=found.devices,
         scripted=SCRIPTED in spec.capabilities,
     )

@@ -11,6 +11,7 @@ import pluggy
 
 from modelapp import discovery, hookcheck, hookspecs, speccheck
 from modelapp.discovery import BrokenPlugin, Origin, contained
+from modelapp.features import Feature
 from modelapp.observing import Observer
 from modelapp.parts import Parts, clash
 from modelapp.routes import ProtocolRoutes
@@ -214,6 +215,13 @@ class Plugins:
             self._schedulers.lose(name, origin, cause)
         self._tell(f"{origin} is broken and left out: {cause}")
 
+    def _features(self, origin: Origin) -> list[Feature]:
+        try:
+            return self._collect(origin, "modelapp_features", Feature)
+        except Exception as error:
+            self._fail(origin, error)
+            return []
+
     def _tell(self, text: str) -> None:
         if self._warn:
             print(f"warning: {text}", file=sys.stderr)
@@ -229,7 +237,8 @@ class Plugins:
         from modelapp.inventory import PluginRecord, part_of
 
         plugin = self._manager.get_plugin(origin.key)
-        parts: tuple[RuntimeSpec | SchedulerSpec, ...] = (*self._runtimes.of(origin), *self._schedulers.of(origin))
+        parts: list[RuntimeSpec | SchedulerSpec | Feature] = [*self._runtimes.of(origin), *self._schedulers.of(origin)]
+        parts += self._features(origin)
         broken = self._broken.get(origin.key)
         return PluginRecord(
             name=origin.name,

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from modelapp.errors import SurroundingsError
+from modelapp.features import Feature
 from modelapp.hookspecs import hookimpl
 from modelapp.observing import Observer
 from modelapp.routes import ProtocolRoutes
@@ -23,6 +24,12 @@ def probe() -> Availability:
     if find_spec("prometheus_client") is None:
         return Availability(ok=False, missing="the package prometheus-client", fix="pip install 'modelapp[metrics]'")
     return Availability(ok=True)
+
+
+@hookimpl
+def modelapp_features() -> Iterable[Feature]:
+    """The metrics; traces say themselves what they lack, where they are asked for."""
+    return [Feature(name="prometheus", probe=probe)]
 
 
 _exposed: "list[Exposition]" = []

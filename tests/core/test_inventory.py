@@ -3,6 +3,7 @@
 import pytest
 
 from modelapp import Availability, RuntimeSpec, SchedulerSpec
+from modelapp.features import Feature
 from modelapp.inventory import part_of, probe
 
 
@@ -22,6 +23,19 @@ def _fails():
 
 def _exits():
     raise SystemExit(1)
+
+
+def test_a_feature_has_neither_capabilities_nor_devices():
+    """It is there or it is not."""
+    found = part_of(Feature(name="mail", probe=lambda: Availability(ok=False, missing="acme-mail", fix="get it")))
+    assert (found.kind, found.name, found.ok, found.missing, found.fix) == (
+        "feature",
+        "mail",
+        False,
+        "acme-mail",
+        "get it",
+    )
+    assert (found.capabilities, found.api_versions, found.devices, found.scripted) == ((), (), (), False)
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,28 @@ def test_the_inventory_says_what_is_missing(install):
     assert (scheduler.ok, scheduler.missing) == (False, "its probe failed: ZeroDivisionError: division by zero")
 
 
+def test_what_else_a_plugin_brings_is_listed_when_it_is_asked_for(install, capsys):
+    """A feature is a part like the others; a plugin whose hook fails is broken, and is told of all the same."""
+    source = """
+        from modelapp import Availability, hookimpl
+        from modelapp.features import Feature
+
+        @hookimpl
+        def modelapp_features():
+            {}
+            return [Feature(name="mail", probe=lambda: Availability(ok=True))]
+        """
+    install("acme", source.format("pass"))
+    install("bad", source.format("1 / 0"))
+    plugins = Plugins.load()
+    assert plugins.broken == ()
+    records = {record.name: record for record in plugins.inventory()}
+    assert [(part.kind, part.name, part.ok) for part in records["acme"].parts] == [("feature", "mail", True)]
+    assert (records["bad"].state, records["bad"].parts) == ("broken", ())
+    assert "division by zero" in records["bad"].problem
+    capsys.readouterr()
+
+
 def test_the_scheduler_is_asked_for_like_a_runtime():
     """`scheduler` finds by name and proposes the near one."""
     plugins = Plugins.load()

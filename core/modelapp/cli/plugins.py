@@ -13,7 +13,7 @@ from modelapp.plugins import Plugins
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Print a table of the plugins, each runtime and scheduler probed now; in an app's folder, those of the app."""
+    """Print a table of the plugins, each of their parts probed now; in an app's folder, those of the app."""
     records = Plugins.load(warn=False).inventory()
     own = described(options)
     if console.json:
@@ -52,7 +52,8 @@ def _table(records: Sequence[PluginRecord]) -> Iterator[str]:
 def _part(part: Part) -> Iterator[str]:
     able = ", ".join(part.capabilities) or "nothing"
     where = f" on {', '.join(part.devices)}" if part.devices else ""
-    yield f"  {part.kind} {part.name}   {'works' if part.ok else 'cannot work'}{where}   can: {able}"
+    can = "" if part.kind == "feature" else f"   can: {able}"
+    yield f"  {part.kind} {part.name}   {'works' if part.ok else 'cannot work'}{where}{can}"
     if part.missing:
         yield f"    missing: {part.missing}"
     if part.fix:
