@@ -101,7 +101,7 @@ class Answerer:
 
     async def serve(self, content: bytes, context: "Context") -> bytes:
         """The bytes of the answer."""
-        call = new_call(context, headers_of(context), len(content))
+        call = new_call(context, headers_of(context), len(content), self._method)
         try:
             answer = await self._answer(content, call)
         except RequestError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from modelapp.call import Call
 from modelapp.errors import DeadlineExceeded, RequestError
 from modelapp_oip.grpccodes import code_of, details_of, trailing
+from modelapp_oip.grpcmessages import SERVICE
 
 if TYPE_CHECKING:
     from grpc.aio import ServicerContext
@@ -33,8 +34,11 @@ def headers_of(context: "Context") -> dict[str, str]:
     return found
 
 
-def new_call(context: "Context", headers: dict[str, str], bytes_in: int) -> Call:
-    """The call of a request that has just arrived. The RPC's deadline may shorten its time, never lengthen it."""
+def new_call(context: "Context", headers: dict[str, str], bytes_in: int, method: str) -> Call:
+    """The call of a request to `method` that has just arrived.
+
+    The RPC's deadline may shorten its time, never lengthen it.
+    """
     now_s = monotonic()
     left_s = context.time_remaining()
     given = headers.get("x-request-id", "")
@@ -44,7 +48,7 @@ def new_call(context: "Context", headers: dict[str, str], bytes_in: int) -> Call
         id=given if given and _GOOD_ID(given) else "",
         headers=headers,
     )
-    call.protocol = "grpc"
+    call.protocol, call.route = "grpc", f"{SERVICE}/{method}"
     call.traceparent = headers.get("traceparent", "")
     call.bytes_in = bytes_in
     return call

@@ -29,7 +29,7 @@ class GrpcInfer:
 
     async def serve(self, content: bytes, context: "Context") -> bytes:
         """ModelInfer."""
-        call = new_call(context, headers_of(context), len(content))
+        call = new_call(context, headers_of(context), len(content), "ModelInfer")
         try:
             answer = await self.answer(content, call)
         except RequestError as error:
@@ -75,7 +75,7 @@ class GrpcInfer:
         signature = signature_of(model)
         known = self._wires.get(model.name)
         if known is None or known[0] is not signature:
-            known = self._wires[model.name] = (signature, GrpcWire(model.name, signature))
+            known = self._wires[model.name] = (signature, GrpcWire(model.name, signature, model.labels))
         return known[1]
 
 

@@ -23,6 +23,7 @@ AT_A_TIME = 32
 """Requests of one stream that are in progress together; more wait in the client."""
 MOST_STREAMS = 1024
 """Streams that are open together."""
+_METHOD = "ModelStreamInfer"
 _STOPPING = "this replica is stopping; send the request again"
 
 
@@ -61,7 +62,7 @@ class _Stream:
         self._infer = infer
         self._context = context
         self._headers = headers_of(context)
-        self.call = new_call(context, self._headers, 0)
+        self.call = new_call(context, self._headers, 0, _METHOD)
         """Stands for the stream as a whole in what its end tells; it is no request itself."""
         self.call.release = host.service.release
         self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
@@ -120,7 +121,7 @@ class _Stream:
 
     async def _answer(self, content: bytes) -> tuple[bytes, RequestError | None]:
         """The message that goes out, and the error that it tells of."""
-        call = new_call(self._context, self._headers, len(content))
+        call = new_call(self._context, self._headers, len(content), _METHOD)
         try:
             return streamed(await self._infer.answer(content, call)), None
         except RequestError as error:
