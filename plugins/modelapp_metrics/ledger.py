@@ -8,7 +8,7 @@ import numpy as np
 from modelapp.app import App
 from modelapp.errors import RequestError, request_codes
 from modelapp_metrics.table import Metric, Source, of
-from modelapp_metrics.tally import MOST_EVENTS, Column, Sums, Tally
+from modelapp_metrics.tally import Column, Sums, Tally
 
 REQUEST_NUMBERS = ("total_s", "queue_s", "first_s", "bytes_in", "bytes_out", "rows", "device_s", "cpu_s")
 RUN_NUMBERS = ("run_s", "held_s", "infer_s", "cpu_s", "rows", "cost", "extra_runs")
@@ -41,8 +41,7 @@ class RunKey(NamedTuple):
 
 KeyKind = TypeVar("KeyKind", RequestKey, RunKey)
 RawKey = tuple[Any, ...]
-Event = tuple[RawKey, tuple[float, ...]]
-"""The values of a RequestKey or a RunKey, and the numbers that go with it."""
+"""The values of a RequestKey or a RunKey."""
 
 
 class Ledger:
@@ -73,13 +72,13 @@ class Ledger:
             if model.device != "auto":  # which it will be is not known yet
                 self.runs.row(RunKey(model.name, model.device, "ok"))
 
-    def add_requests(self, events: Sequence[Event]) -> None:
-        """Count requests, at most MOST_EVENTS."""
-        self._add(self.requests, lambda raw: self._safe(RequestKey(*raw)), events)
+    def add_requests(self, keys: Sequence[RawKey], numbers: bytes) -> None:
+        """Count requests, at most MOST_EVENTS; the numbers of all of them stand in a row, each a double."""
+        self._add(self.requests, lambda raw: self._safe(RequestKey(*raw)), keys, numbers)
 
-    def add_runs(self, events: Sequence[Event]) -> None:
-        """Count runs, at most MOST_EVENTS."""
-        self._add(self.runs, lambda raw: RunKey(*raw), events)
+    def add_runs(self, keys: Sequence[RawKey], numbers: bytes) -> None:
+        """Count runs, likewise."""
+        self._add(self.runs, lambda raw: RunKey(*raw), keys, numbers)
 
     def sums(self, metric: Metric, labels: Sequence[str]) -> Mapping[tuple[str, ...], Sums]:
         """What a metric came to, by the values of these labels. Without a column, events are counted."""
@@ -92,17 +91,19 @@ class Ledger:
         columns = self.requests.columns if metric.source == "requests" else self.runs.columns
         return next((column.bounds for column in columns if column.name == metric.column), ())
 
-    def _add(self, tally: Tally[KeyKind], make: Callable[[RawKey], KeyKind], events: Sequence[Event]) -> None:
+    def _add(
+        self, tally: Tally[KeyKind], make: Callable[[RawKey], KeyKind], keys: Sequence[RawKey], numbers: bytes
+    ) -> None:
         places = self._rows
         if len(places) > _REMEMBERED:
             places.clear()
         rows = []
-        for raw, _ in events:
+        for raw in keys:
             row = places.get(raw)
             if row is None:
                 row = places[raw] = tally.row(make(raw))
             rows.append(row)
-        tally.add(rows, np.array([numbers for _, numbers in events], np.float64))
+        tally.add(rows, np.frombuffer(numbers).reshape(len(keys), -1))
 
     def _safe(self, key: RequestKey) -> RequestKey:
         endpoint = key.endpoint if key.endpoint in self._app.endpoints else ""
@@ -120,12 +121,6 @@ class Ledger:
             self._own.add(code)
             return code
         return OTHER
-
-
-def chunks(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
-    """As many events as may be counted at once."""
-    for start in range(0, len(events), MOST_EVENTS):
-        yield events[start : start + MOST_EVENTS]
 
 
 def _sums(tally: Tally[KeyKind], metric: Metric, labels: Sequence[str]) -> Mapping[tuple[str, ...], Sums]:

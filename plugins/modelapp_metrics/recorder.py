@@ -1,5 +1,6 @@
 """The observer that counts: it notes each request and each run in a tuple, and folds many of them at once."""
 
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,14 +9,16 @@ from time import monotonic
 from modelapp.call import Call
 from modelapp.observing import ModelRun
 from modelapp.service import Host
-from modelapp_metrics.ledger import Event, Ledger, chunks
+from modelapp_metrics.ledger import REQUEST_NUMBERS, RUN_NUMBERS, Ledger, RawKey
 from modelapp_metrics.tally import MOST_EVENTS
 
 KEPT_S = 600.0
 """How long a release that is served no more is still told of, so that its last requests are scraped."""
 _NAN = float("nan")
-_Note = tuple[str, Event]
-"""A release, and what happened in it."""
+_Note = tuple[str, RawKey, bytes]
+"""A release, what happened in it, and the numbers of it: few objects, none of which is the request's."""
+_pack_request = struct.Struct(f"{len(REQUEST_NUMBERS)}d").pack
+_pack_run = struct.Struct(f"{len(RUN_NUMBERS)}d").pack
 
 
 class Recorder:
@@ -34,22 +37,20 @@ class Recorder:
 
     def request_ended(self, call: Call) -> None:
         """Note a request."""
-        notes, times, arrived_s, first_s = self._requests, call.timings_ms, call.arrived_s, call.first_s
-        queue_ms = times.get("queue")
+        notes, arrived_s, first_s = self._requests, call.arrived_s, call.first_s
+        queue_ms = call.timings_ms.get("queue")
         notes.append((
             call.release,
-            (
-                (call.endpoint, call.model or call.arm, call.protocol, call.outcome, call.token, call.status),
-                (
-                    call.ended_s - arrived_s,
-                    queue_ms / 1000 if queue_ms is not None else _NAN,
-                    first_s - arrived_s if first_s else _NAN,
-                    call.bytes_in,
-                    call.bytes_out,
-                    call.rows,
-                    call.device_s,
-                    call.cpu_s,
-                ),
+            (call.endpoint, call.model or call.arm, call.protocol, call.outcome, call.token, call.status),
+            _pack_request(
+                call.ended_s - arrived_s,
+                queue_ms / 1000 if queue_ms is not None else _NAN,
+                first_s - arrived_s if first_s else _NAN,
+                call.bytes_in,
+                call.bytes_out,
+                call.rows,
+                call.device_s,
+                call.cpu_s,
             ),
         ))  # fmt: skip
         if len(notes) >= MOST_EVENTS:
@@ -60,17 +61,9 @@ class Recorder:
         notes, calls = self._runs, run.calls
         notes.append((
             calls[0].release if calls else "",
-            (
-                (run.model, run.device, run.outcome),
-                (
-                    run.ended_s - run.started_s,
-                    run.held_s,
-                    run.infer_s,
-                    run.cpu_s,
-                    run.rows,
-                    run.cost,
-                    run.extra_runs,
-                ),
+            (run.model, run.device, run.outcome),
+            _pack_run(
+                run.ended_s - run.started_s, run.held_s, run.infer_s, run.cpu_s, run.rows, run.cost, run.extra_runs
             ),
         ))  # fmt: skip
         if len(notes) >= MOST_EVENTS:
@@ -96,12 +89,10 @@ class Recorder:
                 self._lock.release()
 
     def _fold(self) -> None:
-        for release, events in _taken(self._requests).items():
-            for part in chunks(events):
-                self._ledger(release).add_requests(part)
-        for release, events in _taken(self._runs).items():
-            for part in chunks(events):
-                self._ledger(release).add_runs(part)
+        for release, keys, numbers in _taken(self._requests):
+            self._ledger(release).add_requests(keys, numbers)
+        for release, keys, numbers in _taken(self._runs):
+            self._ledger(release).add_runs(keys, numbers)
 
     def _turn(self) -> None:
         """Begin with what is served now, and forget what was replaced long ago."""
@@ -125,11 +116,13 @@ class Recorder:
         return ledger
 
 
-def _taken(notes: list[_Note]) -> dict[str, list[Event]]:
-    """Take what is noted so far, by release. Another thread may go on noting: each of the two steps is one to it."""
-    some = notes[:]
-    del notes[: len(some)]
-    found: dict[str, list[Event]] = {}
-    for release, event in some:
-        found.setdefault(release, []).append(event)
-    return found
+def _taken(notes: list[_Note]) -> Iterator[tuple[str, list[RawKey], bytes]]:
+    """Take what is noted so far, by release and as much at once as may be counted.
+
+    Another thread may go on noting: each of the two steps that take is one to it.
+    """
+    while some := notes[:MOST_EVENTS]:
+        del notes[: len(some)]
+        for release in {note[0] for note in some}:
+            own = [note for note in some if note[0] == release]
+            yield release, [note[1] for note in own], b"".join([note[2] for note in own])
