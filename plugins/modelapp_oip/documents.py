@@ -39,6 +39,13 @@ def _object(properties: Mapping[str, Any], *required: str) -> Json:
     return {"type": "object", "properties": dict(properties), "required": list(required)}
 
 
+def _or_null(schema: Json) -> Json:
+    """Also null, which clients write that leave nothing out."""
+    return (
+        {"anyOf": [schema, {"type": "null"}]} if "type" not in schema else schema | {"type": [schema["type"], "null"]}
+    )
+
+
 def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/Oip{name}"}
 
@@ -47,6 +54,10 @@ def _list(items: Mapping[str, Any]) -> Json:
     return {"type": "array", "items": dict(items)}
 
 
+_ASKED: Json = {
+    "priority": _COUNT | {"description": "1 is the most urgent, 0 the model's default"},
+    "timeout": _COUNT | {"description": "microseconds; shortens the time allowed"},
+}
 _SHAPE: Json = {
     "type": "array",
     "maxItems": MOST_AXES,
@@ -55,32 +66,26 @@ _SHAPE: Json = {
 _DATA: Json = {"type": "array", "description": "the elements, row-major, flat or nested"}
 _SCHEMAS: Json = {
     "Error": _object({"error": _TEXT}, "error"),
-    "Parameters": _object(
-        {
-            "priority": _COUNT | {"description": "1 is the most urgent, 0 the model's default"},
-            "timeout": _COUNT | {"description": "microseconds; shortens the time allowed"},
-            "binary_data_output": _FLAG,
-        }
-    ),
+    "Parameters": _object(_ASKED | {"binary_data_output": _FLAG}),
     "Input": _object(
         {
             "name": _TEXT,
             "datatype": {"type": "string", "enum": [word for word in DATATYPES if word not in BINARY_ONLY]},
             "shape": _SHAPE,
-            "parameters": {"type": "object"},
+            "parameters": _or_null({"type": "object"}),
             "data": _DATA,
         },
         "name", "datatype", "shape", "data",
     ),
     "RequestedOutput": _object(
-        {"name": _TEXT, "parameters": _object({"binary_data": _FLAG, "classification": _COUNT})}, "name"
+        {"name": _TEXT, "parameters": _or_null(_object({"binary_data": _FLAG, "classification": _COUNT}))}, "name"
     ),
     "InferRequest": _object(
         {
-            "id": _TEXT,
-            "parameters": _ref("Parameters"),
+            "id": _or_null(_TEXT),
+            "parameters": _or_null(_ref("Parameters")),
             "inputs": _list(_ref("Input")),
-            "outputs": _list(_ref("RequestedOutput")),
+            "outputs": _or_null(_list(_ref("RequestedOutput"))),
         },
         "inputs",
     ),
@@ -117,7 +122,7 @@ _SCHEMAS: Json = {
     "Ready": _object({"ready": _FLAG, "error": _TEXT}, "ready"),
     "Config": _object({"name": _TEXT, "max_batch_size": _COUNT}, "name", "max_batch_size"),
     "Statistics": _object({"model_stats": _list(_object({"name": _TEXT}, "name"))}, "model_stats"),
-    "Generate": _object({"id": _TEXT, "parameters": _ref("Parameters")})
+    "Generate": _object({"id": _or_null(_TEXT), "parameters": _or_null(_object(_ASKED))})
     | {"description": "the inputs by name, a single value for a tensor of one element"},
     "Generated": _object({"model_name": _TEXT, "model_version": _TEXT, "id": _TEXT}, "model_name"),
     "IndexRequest": _object({"ready": _FLAG}),
@@ -132,7 +137,7 @@ _SCHEMAS: Json = {
             "name",
         )
     ),
-    "Load": _object({"parameters": {"type": "object"}}),
+    "Load": _object({"parameters": _or_null({"type": "object"})}),
     "Loaded": _object({"name": _TEXT, "state": _TEXT}, "name", "state"),
 }  # fmt: skip
 
@@ -172,14 +177,15 @@ class Documents:
         raw = {"schema": {"type": "string", "format": "binary"}}
         operation["responses"]["200"]["content"][BINARY] = raw
         operation["requestBody"]["content"][BINARY] = raw
-        told = "how many bytes of the body are JSON, where raw tensors follow; 0: all of it is one raw tensor"
-        operation["parameters"].append({"name": HEADER, "in": "header", "description": told, "schema": _COUNT})
+        # Not among the parameters: tools would send the header with bodies of any kind, which then mean something else.
+        told = f"{HEADER}: how many bytes of the body are JSON, where raw tensors follow; 0: it is one raw tensor"
+        operation["requestBody"]["description"] = f"JSON; or, with the header {told}"
         return operation
 
     def stream(self, path: str) -> Json:
         """The route that answers by server-sent events."""
         operation = self.post(path, "generate_stream", "Answer as server-sent events", "Generate", "Generated")
-        operation["responses"]["200"]["content"] = {"text/event-stream": {"schema": _TEXT}}
+        operation["responses"]["200"]["content"] = {"text/event-stream": {}}
         return operation
 
     def _operation(self, path: str, name: str, summary: str, responses: Json) -> Json:

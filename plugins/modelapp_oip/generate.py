@@ -16,7 +16,7 @@ from modelapp.errors import BadRequest, InvalidInput, RequestError
 from modelapp.runtime import Rows
 from modelapp.signature import Signature, TensorSpec
 from modelapp_oip.datatypes import BINARY_ONLY
-from modelapp_oip.parameters import parameters_of
+from modelapp_oip.parameters import id_of, parameters_of
 from modelapp_oip.tensors import as_bytes, json_array, write_tensor
 from modelapp_oip.wire import VERSION
 
@@ -38,9 +38,7 @@ class Generate:
         document = decode_json(body)
         if not isinstance(document, dict):
             raise BadRequest("the body must be a JSON object")
-        request_id = document.get("id", "")
-        if not isinstance(request_id, str):
-            raise InvalidInput('"id" must be a string')
+        request_id = id_of(document)
         values = {name: value for name, value in document.items() if name not in _OURS}
         parameters = parameters_of(document)
         if self._signature.kind == "records":

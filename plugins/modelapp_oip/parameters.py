@@ -24,6 +24,16 @@ def parameters_of(holder: Mapping[str, Any], what: str = "the request") -> Mappi
     return cast("Mapping[str, Any]", given)
 
 
+def id_of(document: Mapping[str, Any]) -> str:
+    """The "id" of a decoded request, "" where it has none. Raises InvalidInput."""
+    request_id = document.get("id")
+    if request_id is None:  # some clients write null for what they leave out
+        return ""
+    if not isinstance(request_id, str):
+        raise InvalidInput('"id" must be a string')
+    return request_id
+
+
 def flag(parameters: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
     """A parameter that is true or false. Raises InvalidInput."""
     value = parameters.get(name, default)

@@ -119,8 +119,9 @@ class Statistics:
         return found
 
     def run_ended(self, run: ModelRun) -> None:
-        """Count a run."""
-        self.of(run.model).ran(run)
+        """Count a run, unless it was for the warm-up, which came by no protocol."""
+        if run.calls and run.calls[0].protocol:
+            self.of(run.model).ran(run)
 
     def request_ended(self, call: Call) -> None:
         """Count a request with each model that ran for it; one that failed, with the model it failed at."""

@@ -12,7 +12,7 @@ from modelapp.errors import BadRequest, InvalidInput, RequestError
 from modelapp.routes import HttpResponse
 from modelapp.signature import Signature, TensorSpec
 from modelapp_oip.classification import classify
-from modelapp_oip.parameters import flag, parameters_of
+from modelapp_oip.parameters import flag, id_of, parameters_of
 from modelapp_oip.raw import as_text, read_raw, write_raw
 from modelapp_oip.tensors import Tail, as_bytes, float32_array, read_tensor, write_tensor
 from modelapp_oip.wanted import Outputs, Wanted
@@ -116,9 +116,7 @@ class Wire:
                 raise InvalidInput(f'input "{name}" stands twice in "inputs"', field=name)
             arrays[name] = self._as_taken(name, array) if name in self._texts else array
         tail.end()
-        request_id = document.get("id", "")
-        if not isinstance(request_id, str):
-            raise InvalidInput('"id" must be a string')
+        request_id = id_of(document)
         parameters = parameters_of(document)
         binary, outputs = flag(parameters, "binary_data_output"), document.get("outputs")
         wanted = self._outputs.all(binary=binary) if outputs is None else self._outputs.chosen(outputs, binary=binary)
