@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from modelapp import tls
 from modelapp.app import Endpoint
 from modelapp.call import CONTROL_HEADER
 from modelapp.errors import SurroundingsError
@@ -48,14 +49,22 @@ class Answer:
 
 
 class Client:
-    """Calls one app over one kept connection. Paths of media inputs are relative to `root`. Not for several threads."""
+    """Calls one app over one kept connection. Not for several threads.
 
-    def __init__(self, url: str, token: str = "", *, root: Path | None = None) -> None:
+    Paths of media inputs are relative to `root`. By https `certificate` is the one that is trusted, if given.
+    """
+
+    def __init__(self, url: str, token: str = "", *, root: Path | None = None, certificate: Path | None = None) -> None:
         parts = urlsplit(url)
         self.url = url.rstrip("/")
         self.root = root or Path()
         self._token = token
-        self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80)
+        host = parts.hostname or "127.0.0.1"
+        if parts.scheme != "https":
+            self._connection = http.client.HTTPConnection(host, parts.port or 80)
+        else:
+            context = tls.trusting(certificate) if certificate else None
+            self._connection = http.client.HTTPSConnection(host, parts.port or 443, context=context)
 
     def call(
         self, endpoint: Endpoint, values: Mapping[str, Any], *, probe: str | None = None, arm: str | None = None

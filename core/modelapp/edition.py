@@ -1,6 +1,7 @@
 """What a replica serves at one moment: an app, its models, the functions around them, and the routes to them."""
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Protocol
 
 from modelapp.app import App
@@ -67,13 +68,15 @@ class Edition:
     def readiness(self) -> Readiness:
         """Ready: every required model takes requests, and the replica neither starts nor drains."""
         serving = self._lifecycle.state == "ready"
-        models = {name: model.ready for name, model in self.models.items()}
+        now_s = monotonic()
+        faults = {name: _fault(model, now_s) for name, model in self.models.items()}
+        models = {name: not fault for name, fault in faults.items()}
         endpoints = {
             name: serving and all(models[used] for used in pipeline.models) for name, pipeline in self.pipelines.items()
         }
-        lacking = [model for model in self.models.values() if model.model.required and not models[model.name]]
-        if serving and lacking:
-            return Readiness(False, "; ".join(model.not_ready().message for model in lacking), models, endpoints)
+        lacking = [faults[name] for name, model in self.models.items() if model.model.required and faults[name]]
+        if lacking and self._lifecycle.state != "starting":
+            return Readiness(False, "; ".join(lacking), models, endpoints)
         return Readiness(serving, self._lifecycle.reason, models, endpoints)
 
     async def load(self, name: str) -> None:
@@ -96,3 +99,8 @@ class Edition:
         protocols = [natural_protocol(self.app, self.pipelines), *plugins.protocols(self)]
         document = openapi_document(self.app, self.release, protocols)
         return RouteTable([*protocols, health_protocol(self, document)], release=self.release)
+
+
+def _fault(model: ServedModel, now_s: float) -> str:
+    """Why a model takes no requests, "" where it does."""
+    return model.stuck(now_s) if model.ready else model.not_ready().message

@@ -64,6 +64,7 @@ class Editions:
             model.fail(LoadError(f'model "{name}" is unloaded', model=name))
             await model.close()
             calm_collector()
+            self._reporter.tell("unloaded", model=name)
 
     async def remember(self) -> None:
         """Keep what is known of the models for `check`; nobody waits for this."""

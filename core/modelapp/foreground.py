@@ -11,16 +11,23 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from modelapp import listener
+from modelapp import listener, tls
 from modelapp.errors import HandlerError, LoadError, SurroundingsError
 from modelapp.launch import Launch
 from modelapp.lifeline import Lifeline
+from modelapp.pulse import Pulse
 from modelapp.replicaevents import Event
 from modelapp.replicaprocess import ReplicaProcess, how_it_ended
 
 _STOP_MARGIN_S = 5.0
 """How long past drain_s a stopping replica is waited for before it is killed."""
 _FIRST_BACKOFF_S = 0.1
+_GONE = b'{"error":{"code":"not_ready","message":"the app has stopped","field":null}}'
+_CLOSED = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(_GONE), _GONE)
+)
+"""What callers get who had connected when nobody was there any more to hear them."""
 
 
 @attrs.frozen
@@ -42,7 +49,7 @@ class Foreground:
     with a time for other clients to leave, SIGINT without.
 
     `note` is told in words what happens to the replica, `output` gets what it prints; both are called on the watching
-    thread. Raises PortInUseError and SurroundingsError when it cannot listen.
+    thread. Raises PortInUseError and SurroundingsError where it cannot listen.
     """
 
     def __init__(
@@ -56,9 +63,10 @@ class Foreground:
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         server = launch.app.server
+        tls.check(launch.app)
         self._socket = listener.listen(*(address or (server.host, server.port)))
         self._socket.set_inheritable(True)
-        self.url = listener.url(self._socket)
+        self.url = listener.url(self._socket, "https" if server.tls_cert else "http")
         self.token = launch.token
         self.drain_s = server.drain_s
         """How long the replica drains, which a change that it took over may alter."""
@@ -81,6 +89,7 @@ class Foreground:
         """Whether the replica has told anything yet: before that a SIGHUP would end it."""
         self._kill_at_s: float | None = None
         self._ready = False
+        self._pulse = Pulse()
         self._release = ""
         self._failed: Event | None = None
         self._deaths: deque[float] = deque()
@@ -132,12 +141,14 @@ class Foreground:
         except Exception as error:  # raised again where the events are read
             self.failure = error
         finally:
-            self._socket.close()  # else callers would wait for an answer that cannot come
+            # Else callers would wait for an answer that cannot come.
+            listener.turn_away(self._socket, b"" if self._launch.app.server.tls_cert else _CLOSED)
             self._queue.put(None)
 
     def _one_life(self) -> bool:
         """Start a replica and follow it to its end. Whether another should be started."""
         self._ready, self._listens, self._failed = False, False, None
+        self._pulse = Pulse()
         process = ReplicaProcess(self._launch, self._socket.fileno(), self._lifeline, self._output)
         try:
             status = self._follow(process)
@@ -149,16 +160,26 @@ class Foreground:
 
     def _follow(self, process: ReplicaProcess) -> int:
         while True:
-            timeout_s = None if self._kill_at_s is None else max(0.0, self._kill_at_s - time.monotonic())
-            events, status = process.wait(self._wake_read, timeout_s)
+            events, status = process.wait(self._wake_read, self._wait_s())
             for event in events:
                 self._take(event)
+            self._tell(self._pulse.look(time.monotonic()))
             if status is not None:
                 return status
             self._heed_stop(process)
             if self._reloads and self._listens:
                 self._reloads = 0
                 process.signal(signal.SIGHUP)
+
+    def _wait_s(self) -> float | None:
+        """How long nothing needs to be looked at unless there is news."""
+        now_s = time.monotonic()
+        kill_s = None if self._kill_at_s is None else max(0.0, self._kill_at_s - now_s)
+        return min((found for found in (kill_s, self._pulse.wait_s(now_s)) if found is not None), default=None)
+
+    def _tell(self, words: str) -> None:
+        if words:
+            self._note(words)
 
     def _heed_stop(self, process: ReplicaProcess) -> None:
         asked = self._read_wakes()
@@ -185,8 +206,11 @@ class Foreground:
 
     def _take(self, event: Event) -> None:
         self._listens = True
+        if event.kind == "beat":
+            self._tell(self._pulse.beat(time.monotonic()))
+            return
         if event.kind == "ready":
-            self._ready = True
+            self._ready, self._failed = True, None
             if self._release and event.release != self._release:
                 self._note(f"the app's files have changed: it now serves release {event.release}")
             self._release = event.release
@@ -194,11 +218,15 @@ class Foreground:
             self._release = event.release
         elif event.kind == "failed":  # the last one ends it; a model that may fail alone came before
             self._failed = event
+            if self._ready and not event.required:
+                self._note(f"{event.reason}; the app serves without it")
         self._queue.put(event)
 
     def _judge(self, status: int, process: ReplicaProcess) -> bool:
         """What to do about a death that nobody asked for."""
         words = how_it_ended(status)
+        if self._ready and self._failed is not None and self._failed.required:
+            words = f"{self._failed.reason} ({words})"
         if not self._ready:
             self.failure = self._start_failure(words, process)
             return False

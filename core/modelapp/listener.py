@@ -2,13 +2,17 @@
 died is replaced behind the same socket.
 """
 
+import contextlib
 import errno
 import socket
+from time import monotonic
 
 from modelapp.errors import PortInUseError, SurroundingsError
 
 BACKLOG = 1024
 """Connections that may wait to be accepted, also while a replica is being replaced."""
+
+_FAREWELL_S = 0.5
 
 
 def listen(host: str, port: int, *, key: str = "server.port") -> socket.socket:
@@ -47,9 +51,35 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
-def url(sock: socket.socket) -> str:
+def turn_away(sock: socket.socket, answer: bytes = b"") -> None:
+    """Close the socket for good. Who has connected and was not accepted yet gets `answer`, and not a reset.
+
+    Takes _FAREWELL_S at most, for clients that do not close their end.
+    """
+    sock.setblocking(False)
+    waiting = []
+    with contextlib.suppress(OSError):
+        while True:
+            waiting.append(sock.accept()[0])
+    sock.close()  # from here on callers are refused, and know that nobody heard them
+    until_s = monotonic() + _FAREWELL_S
+    for connection in waiting:
+        with contextlib.suppress(OSError):
+            connection.setblocking(False)
+            connection.send(answer)
+            connection.shutdown(socket.SHUT_WR)
+    for connection in waiting:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(0.001)
+            while (left_s := until_s - monotonic()) > 0:
+                connection.settimeout(left_s)
+                if not connection.recv(65536):  # what is left unread at the close would make it a reset after all
+                    break
+
+
+def url(sock: socket.socket, scheme: str = "http") -> str:
     """The URL under which this machine reaches the socket."""
     host, port = sock.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - asked, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from modelapp.app import App, Model
 from modelapp.digests import cache_dir
 from modelapp.edition import Edition
 from modelapp.enclosure import remedy
-from modelapp.errors import LoadError, ModelAppError
+from modelapp.errors import LoadError, ModelAppError, ModelDied
 from modelapp.inventory import probe
 from modelapp.launch import thread_budget
 from modelapp.observing import Observers
@@ -23,12 +23,22 @@ log = logging.getLogger("modelapp")
 
 
 class Loading:
-    """Loads for one replica. A runtime is opened once and then serves every model that names it."""
+    """Loads for one replica. A runtime is opened once and then serves every model that names it.
 
-    def __init__(self, plugins: Plugins, reporter: Reporter, observers: Observers | None = None) -> None:
+    `on_death` is called on the loop when a model says that it is dead.
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        reporter: Reporter,
+        observers: Observers | None = None,
+        on_death: Callable[[ServedModel, ModelDied], None] | None = None,
+    ) -> None:
         self.threads = thread_budget()
         self._plugins = plugins
         self._observers = observers
+        self._on_death = on_death
         self._reporter = reporter
         self._runtimes: dict[str, Runtime] = {}
 
@@ -36,7 +46,9 @@ class Loading:
         """A model that is not loaded yet."""
         threads = model.threads or self.threads
         placement = Placement(device=model.device, threads=threads, cache_dir=cache_dir())
-        return ServedModel(app.root, model, placement, self._observers)
+        found = ServedModel(app.root, model, placement, self._observers)
+        found.on_death = self._on_death
+        return found
 
     async def bring_up(self, edition: Edition, fresh: Collection[str]) -> None:
         """Load the models named `fresh`, and warm up all that the edition has. Raises LoadError.

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from modelapp import lifeline, loglines
+from modelapp import lifeline, loglines, tls
 from modelapp.accesslog import AccessLog
 from modelapp.admission import Admission
 from modelapp.app import App
 from modelapp.edge import Edge
 from modelapp.edition import Edition
 from modelapp.editions import Editions, calm_collector
-from modelapp.errors import ModelAppError
+from modelapp.errors import LoadError, ModelAppError, ModelDied
 from modelapp.functions import Functions
 from modelapp.host import ReplicaHost, SideServers
 from modelapp.launch import TOKEN_VARIABLE
@@ -28,9 +28,11 @@ from modelapp.loader import load_app
 from modelapp.loading import Loading
 from modelapp.observing import Observers
 from modelapp.plugins import Plugins
+from modelapp.pulse import BEAT_S
 from modelapp.release import Footprint, footprint
 from modelapp.reloader import Reloader
 from modelapp.replicaevents import Reporter
+from modelapp.served import ServedModel
 from modelapp.server import HttpServer
 from modelapp.testchecks import UNPROVEN
 from modelapp.tokens import Vault
@@ -62,7 +64,7 @@ class Replica:
         self._observers = Observers()
         token = os.environ.pop(TOKEN_VARIABLE, "")  # before any code of the app runs
         self._admission = Admission(self.lifecycle, vault=Vault())
-        self._loading = Loading(plugins, reporter, self._observers)
+        self._loading = Loading(plugins, reporter, self._observers, self._model_died)
         self.editions = Editions(
             Reloader(partial(self._allowed, read), plugins, self._loading, reporter), plugins, reporter
         )
@@ -93,7 +95,7 @@ class Replica:
         self._observers.add(AccessLog(lambda: self.editions.current))
         for observer in self._plugins.observers(host):
             self._observers.add(observer)
-        server = HttpServer(self._edge, listener)
+        server = HttpServer(self._edge, listener, tls=tls.files(self.editions.current.app))
         self._side = SideServers(self._plugins.servers(host))
         await server.start()
         try:
@@ -120,12 +122,32 @@ class Replica:
         calm_collector()
         self.lifecycle.ready()
         self._plugins.ready(first)
-        self._reporter.tell("ready", release=first.release)
+        self._reporter.tell("ready", release=first.release, servers=self._side.addresses)
+        self._beat()
         while True:
             await self.editions.remember()
             await reload.wait()
             reload.clear()
             await self.editions.reload()
+
+    def _beat(self) -> None:
+        """Tell the parent that the loop turns."""
+        self._reporter.tell("beat")
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+
+    def _model_died(self, model: ServedModel, error: ModelDied) -> None:
+        """A model can answer no more: without one that the app requires this process makes room for another.
+
+        One that was about to be served has failed to load, and its loader says so.
+        """
+        if self.editions.current.models.get(model.name) is not model or self.lifecycle.state != "ready":
+            return
+        required = model.model.required
+        self._reporter.tell("failed", model=model.name, reason=model.not_ready().message, required=required)
+        if required:
+            log.error("%s; the replica ends", error.message)
+            self._status = LoadError.exit_code
+            self._stop.set()
 
     def _asked_to_stop(self, lame_duck_s: float) -> None:
         """The first signal drains, a later one ends it at once.

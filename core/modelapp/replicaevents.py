@@ -7,9 +7,11 @@ from typing import Any, Literal, get_args
 import attrs
 
 Kind = Literal[
-    "loading", "loaded", "failed", "ready", "reloaded", "unchanged", "kept", "restart", "draining", "stopped"
-]
-"""After SIGHUP one of: reloaded, unchanged (no answer differs), kept (the files are broken), restart (is needed)."""
+    "loading", "loaded", "failed", "ready", "beat", "reloaded", "unloaded", "unchanged", "kept", "restart", "draining",
+    "stopped",
+]  # fmt: skip
+"""`beat` comes again and again while the event loop turns. After SIGHUP comes one of: reloaded, unchanged (no answer
+differs), kept (the files are broken), restart (is needed)."""
 _KINDS = get_args(Kind)
 _TEXTS = ("model", "runtime", "device", "release", "reason", "help", "place")
 
@@ -18,7 +20,8 @@ _TEXTS = ("model", "runtime", "device", "release", "reason", "help", "place")
 class Event:
     """One event. `model` is "" where it is about the whole replica; `seconds` is how long the model took to load.
 
-    `place` is the file:line at fault in the app's own code.
+    `place` is the file:line at fault in the app's own code. `required`: the app needs the model that failed.
+    `servers` are the addresses beside the app's own.
     """
 
     kind: Kind
@@ -31,6 +34,8 @@ class Event:
     reason: str = ""
     help: str = ""
     place: str = ""
+    required: bool = False
+    servers: tuple[str, ...] = ()
 
 
 def parse(line: bytes) -> Event | None:
@@ -42,13 +47,19 @@ def parse(line: bytes) -> Event | None:
     if not isinstance(found, dict) or found.get("event") not in _KINDS:
         return None
     texts = {name: str(found[name]) for name in _TEXTS if found.get(name)}
-    seconds, notes = found.get("seconds"), found.get("notes")
+    seconds = found.get("seconds")
     return Event(
         kind=found["event"],
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
-        notes=tuple(map(str, notes)) if isinstance(notes, list) else (),
+        notes=_words(found.get("notes")),
+        required=found.get("required") is True,
+        servers=_words(found.get("servers")),
         **texts,
     )
+
+
+def _words(found: Any) -> tuple[str, ...]:
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 class Reporter:

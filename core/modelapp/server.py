@@ -5,10 +5,11 @@ import contextlib
 import os
 import resource
 import socket
+from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
@@ -38,6 +39,7 @@ class HttpServer:
 
     `max_connections` are served at the same time; more wait until one ends. A client has `header_timeout_s` to send
     its request head, and a silent keep-alive connection is closed after it. Heads over `max_header_bytes` get 431.
+    `tls`: the files of certificate and key, for HTTPS by TLS 1.2 or later.
     granian answers what is no HTTP (400), a long URL (414) and a large head (431) by itself, with an empty body.
     """
 
@@ -50,6 +52,7 @@ class HttpServer:
         max_connections: int = 8192,
         max_header_bytes: int = 64 * 1024,
         header_timeout_s: float = 30.0,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         self._listener = listener
         listener.setblocking(False)
@@ -67,6 +70,9 @@ class HttpServer:
             backpressure=max_connections,  # without it connection 129 hangs
             http1_settings=http1,
             log_level=LogLevels.critical,
+            ssl_cert=tls[0] if tls else None,
+            ssl_key=tls[1] if tls else None,
+            ssl_protocol_min=SSLProtocols.tls12,
         )
         self._task: asyncio.Task[None] | None = None
 

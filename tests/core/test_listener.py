@@ -1,11 +1,12 @@
 """The listening socket of an app."""
 
+import contextlib
 import socket
 
 import pytest
 
 from modelapp.errors import PortInUseError, SurroundingsError
-from modelapp.listener import listen, url
+from modelapp.listener import listen, turn_away, url
 
 
 def test_port_0_is_any_free_one() -> None:
@@ -58,3 +59,19 @@ def test_every_interface_is_reached_by_the_local_one() -> None:
     """The URL is one that can be opened."""
     with listen("0.0.0.0", 0) as sock:
         assert url(sock).startswith("http://127.0.0.1:")
+
+
+def test_who_was_not_accepted_is_answered_before_the_door_closes() -> None:
+    """No reset meets a request that is on its way; later callers are refused outright."""
+    sock = listen("127.0.0.1", 0)
+    address = sock.getsockname()
+    with contextlib.ExitStack() as stack:
+        early = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(5)]
+        for connection in early[:3]:
+            connection.sendall(b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000)
+        turn_away(sock, b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+        for connection in early:
+            assert connection.recv(65536) == b"HTTP/1.1 503 Service Unavailable\r\n\r\n"
+            assert connection.recv(65536) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=10)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from modelapp import running
+from modelapp import running, tls
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened
 from modelapp.client import Client, ConnectionLost
@@ -39,10 +39,11 @@ def replica(opened: Opened, console: Console, *, same_release: bool) -> Iterator
         yield Replica(found.url, found.token, found.release, found.url)
         return
     server = opened.app.server
+    scheme = "https" if server.tls_cert else "http"
     launch = prepare(opened.app, opened.plugins.runtimes, opened.overrides, profile=opened.profile)
     with Foreground(launch, address=("127.0.0.1", 0), note=console.note, stop_signal=signal.SIGINT) as foreground:
         ready = _wait_ready(foreground, console)
-        yield Replica(foreground.url, foreground.token, ready, f"http://{server.host}:{server.port}")
+        yield Replica(foreground.url, foreground.token, ready, f"{scheme}://{server.host}:{server.port}")
         if foreground.failure is not None:
             console.error(str(foreground.failure))
 
@@ -58,7 +59,7 @@ def _running(opened: Opened, console: Console, *, same_release: bool) -> running
         console.detail(f"the running app (pid {found.pid}) serves release {found.release}, these files are {release}")
         return None
     try:
-        with Client(found.url) as client:
+        with Client(found.url, certificate=tls.certificate(opened.app)) as client:
             client.request("GET", "/livez", timeout_s=1)
     except ConnectionLost:
         return None

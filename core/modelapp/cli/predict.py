@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from modelapp import tls
 from modelapp.app import AppTest
 from modelapp.cli.answering import replica
 from modelapp.cli.console import Console
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     report = Report()
     with (
         replica(opened, console, same_release=bool(options.save_as)) as found,
-        Client(found.url, found.token, root=opened.app.root) as client,
+        Client(found.url, found.token, root=opened.app.root, certificate=tls.certificate(opened.app)) as client,
     ):
         answer = client.call(endpoint, values)
         if answer.ok and options.save_as:

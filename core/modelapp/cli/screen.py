@@ -38,6 +38,8 @@ class Screen:
             self._show_ready(event)
         elif event.kind == "reloaded":
             self._record(event)
+        elif event.kind == "unloaded":
+            self._console.note(f"model {event.model}   unloaded")
         elif event.kind == "draining":
             self._console.note(f"draining: requests in progress have up to {self._app.server.drain_s:g} s")
         elif event.kind == "stopped":
@@ -90,6 +92,8 @@ class Screen:
         if self._console.json:
             self._console.document(self._document(event))
         self._console.result(f"serving {foreground.url}   every route: {foreground.url}/openapi.json")
+        for address in event.servers:
+            self._console.result(f"serving {address}")
         for endpoint in self._app.endpoints.values():
             self._console.result(f"POST {foreground.url}{endpoint.route}")
         if command := example(self._app, foreground.url):
@@ -117,6 +121,7 @@ class Screen:
             "app": self._app.name,
             "release": event.release,
             "url": url,
+            "servers": list(event.servers),
             "pid": os.getpid(),
             "models": models,
             "endpoints": endpoints,

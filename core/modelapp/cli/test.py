@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from modelapp import tls
 from modelapp.app import AppTest
 from modelapp.cli.answering import replica
 from modelapp.cli.console import Console
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     outcomes: list[Outcome] = []
     with (
         replica(opened, console, same_release=True) as found,
-        Client(found.url, found.token, root=opened.app.root) as client,
+        Client(found.url, found.token, root=opened.app.root, certificate=tls.certificate(opened.app)) as client,
     ):
         if writes:
             report = write_down(opened, client, tests, options, console)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from modelapp import listener
+from modelapp import listener, tls
 from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened, open_app
@@ -128,7 +128,9 @@ class Watch:
         opened, foreground = self._opened, self._foreground
         reporter = Reporter(opened, foreground.url, self._console, max(len(test.name) for test in tests))
         outcomes: list[Outcome] = []
-        with Client(foreground.url, foreground.token, root=opened.app.root) as client:
+        with Client(
+            foreground.url, foreground.token, root=opened.app.root, certificate=tls.certificate(opened.app)
+        ) as client:
             try:
                 for outcome in run_tests(opened.app, client, tests):
                     outcomes.append(outcome)
