@@ -21,6 +21,7 @@ _ELEMENTS = {
 }
 _WORDS = {bool: "true or false", int: "whole numbers", float: "numbers", str: "text", type(None): "null"}
 
+_MOST_NAME_CHARS = 1000
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -64,6 +65,8 @@ def read_tensor(tensor: Any, tail: Tail) -> tuple[str, NDArray[Any]]:
     name = tensor.get("name")
     if not isinstance(name, str):
         raise InvalidInput('every input must have a "name"')
+    if len(name) > _MOST_NAME_CHARS:  # it stands in every error text
+        raise InvalidInput(f"the name of an input is longer than {_MOST_NAME_CHARS} characters")
     datatype, shape = check_datatype(name, tensor.get("datatype")), tensor.get("shape")
     count = check_shape(name, shape)
     given = parameters_of(tensor, f'input "{name}"')
