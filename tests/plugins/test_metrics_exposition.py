@@ -4,6 +4,7 @@ import gzip
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -153,3 +154,29 @@ def test_without_the_library_there_are_no_metrics(project, tmp_path):
     assert "metrics_port needs the package prometheus-client" in refused.stderr
     assert "pip install 'modelapp[metrics]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_change_that_is_taken_over_has_series_of_its_own(project):
+    """Under its release; the counts of the one before it stay, and everything that is served now is told by the new."""
+    with project.serve("--watch") as app:
+        app.post("/gain", {"x": [1, 2]})
+        before = app.ask("GET", "/readyz").headers["x-modelapp-release"]
+        project.write(APP.replace("max_batch_size = 8", "max_batch_size = 8\nmax_queue = 7"))
+        until_s = time.monotonic() + 30
+        while (after := app.ask("GET", "/readyz").headers["x-modelapp-release"]) == before:
+            assert time.monotonic() < until_s
+            time.sleep(0.1)
+        for _ in range(2):
+            app.post("/gain", {"x": [1, 2]})
+        told = app.ask("GET", "/metrics").body.decode()
+    counted = {
+        sample.labels["release"]: sample.value
+        for family in read_text(told)
+        for sample in family.samples
+        if sample.name == "modelapp_requests_total"
+        and (sample.labels["endpoint"], sample.labels["outcome"]) == ("gain", "ok")
+    }
+    assert counted == {before: 1, after: 2}
+    assert 'modelapp_queue_limit_rows{app="gain",model="gain"} 7.0' in told
+    assert [line for line in told.splitlines() if line.startswith("modelapp_build_info{") and after in line]
