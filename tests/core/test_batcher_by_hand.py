@@ -164,13 +164,23 @@ class BatcherMachine(RuleBasedStateMachine):
         self.batcher = self.loop.run_until_complete(make())
 
     @rule(
-        rows=st.integers(1, 3),
-        patience_s=st.none() | st.floats(0.001, 0.05),
-        poison=st.integers(0, 7).map(lambda number: number == 0),
-        turn=st.booleans(),
+        requests=st.lists(
+            st.tuples(
+                st.integers(1, 3),
+                st.none() | st.floats(0.001, 0.05),
+                st.integers(0, 7).map(lambda number: number == 0),
+                st.booleans(),
+            ),
+            min_size=1,
+            max_size=5,
+        )
     )
-    def arrive(self, rows: int, patience_s: float | None, poison: bool, turn: bool) -> None:
-        """A request; perhaps more come in the same turn of the loop."""
+    def arrive(self, requests: list[tuple[int, float | None, bool, bool]]) -> None:
+        """Requests come, some in the same turn of the loop."""
+        for one in requests:
+            self._arrive(*one)
+
+    def _arrive(self, rows: int, patience_s: float | None, poison: bool, turn: bool) -> None:
         now_s = self.clock()
         call = Call(now_s, deadline_s=None if patience_s is None else now_s + patience_s)
         asked = Asked(len(self.asked), call, poison=poison)

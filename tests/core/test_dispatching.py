@@ -56,6 +56,18 @@ LIMITS = st.builds(
 )
 
 
+ARRIVALS = st.fixed_dictionaries(
+    {
+        "sizes": st.lists(st.integers(1, 3), min_size=1, max_size=2),
+        "length": st.integers(1, 3),
+        "key": st.sampled_from("aab"),
+        "priority": st.integers(0, 4),
+        "patience_s": st.none() | st.floats(0.001, 0.05),
+        "poison": st.integers(0, 5).map(lambda number: number == 0),
+    }
+)
+
+
 class DispatcherMachine(RuleBasedStateMachine):
     """Arrivals of all sizes and priorities, deadlines, leavers, poison, runs that are slow, fail or never end."""
 
@@ -73,15 +85,13 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.limits = limits
         self.dispatcher = taught(limits)
 
-    @rule(
-        sizes=st.lists(st.integers(1, 3), min_size=1, max_size=2),
-        length=st.integers(1, 3),
-        key=st.sampled_from("ab"),
-        priority=st.integers(0, 4),
-        patience_s=st.none() | st.floats(0.001, 0.05),
-        poison=st.integers(0, 5).map(lambda number: number == 0),
-    )
-    def arrive(
+    @rule(requests=st.lists(ARRIVALS, min_size=1, max_size=6))
+    def arrive(self, requests: list[dict[str, Any]]) -> None:
+        """Requests come in a burst."""
+        for one in requests:
+            self._arrive(**one)
+
+    def _arrive(
         self, sizes: Sequence[int], length: int, key: str, priority: int, patience_s: float | None, poison: bool
     ) -> None:
         """A request, perhaps of several pieces: refused whole exactly where the queue has no room for all of it."""
@@ -127,6 +137,11 @@ class DispatcherMachine(RuleBasedStateMachine):
             work.outcomes.append(LATE)
         self._check_deserted(deserted)
         self.waiting = [one for one in self.waiting if one not in late]
+
+    @rule(step_s=st.floats(0.0001, 0.02))
+    def lag(self, step_s: float) -> None:
+        """Time passes, and nobody has looked yet for what is overdue."""
+        self.now_s += step_s
 
     @precondition(lambda self: self._alive())
     @rule(data=st.data())
