@@ -20,8 +20,21 @@ def first_tested_input(app: App, endpoint: Endpoint) -> dict[str, Any] | None:
     """The JSON document of the first test that expects an answer of `endpoint`; None where there is none."""
     for test in app.tests:
         if app.endpoint_of(test) == endpoint and test.input and test.expect_error is None:
+            fetched = {name: value for name, value in test.input.items() if _may_fetch(endpoint.input.get(name))}
+            if _has_url(fetched):
+                continue  # nothing is fetched before anybody asks
             return embedded(endpoint, test.input, app.root)
     return None
+
+
+def _may_fetch(field: Field | None) -> bool:
+    return field is not None and (bool(field.allow_hosts) or any(map(_may_fetch, field.fields.values())))
+
+
+def _has_url(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_url, value.values()))
+    return any(map(_has_url, value)) if isinstance(value, list) else media.is_url(value)
 
 
 def drawn_input(fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -147,6 +147,11 @@ def encode_wav(audio: Audio) -> bytes:
     return file.getvalue()
 
 
+def is_url(value: Any) -> bool:
+    """Whether a value of a media input is meant to be fetched."""
+    return isinstance(value, str) and value[:8].lower().startswith(("http://", "https://"))
+
+
 def to_base64(data: bytes) -> str:
     """Base64 text."""
     return base64.b64encode(data).decode("ascii")
@@ -157,6 +162,8 @@ def from_text(value: Any) -> bytes:
     if not isinstance(value, str):
         raise wrong_type("base64 text or a data URL", value)
     text = value
+    if is_url(value):
+        raise Mismatch("must be base64 text or a data URL: a URL is fetched only from what its allow_hosts lists")
     if value.startswith("data:"):
         head, comma, text = value.partition(",")
         if not comma or not head.endswith(";base64"):

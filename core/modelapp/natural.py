@@ -1,6 +1,8 @@
 """Natural routes: each endpoint at its own path, JSON or a form in, JSON out, named as app.toml names it."""
 
 from collections.abc import Mapping
+from functools import partial
+from time import monotonic
 from typing import Any, Protocol
 
 import msgspec
@@ -10,13 +12,16 @@ from modelapp.app import App, Endpoint
 from modelapp.bodies import FORM_TYPE, JSON_TYPE, OFF_LOOP_BYTES, body_form, decode_json, inflate, off_loop
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, RequestError
+from modelapp.fetching import Budget
 from modelapp.forms import read_form
 from modelapp.masking import is_private
 from modelapp.openapi import endpoint_operation
+from modelapp.remote import beside, fetch_urls, takes_urls
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 from modelapp.values import Inputs
 
 _MB = 1024 * 1024
+_MOST_S = 30.0  # where a request has no deadline
 
 
 def decode_quietly(body: bytes) -> Any:
@@ -64,12 +69,13 @@ def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
 class _Handler:
     """One endpoint: reads the body, runs the pipeline, writes the answer."""
 
-    __slots__ = ("_decode", "_inputs", "_most_bytes", "_outputs", "_pipeline")
+    __slots__ = ("_decode", "_inputs", "_most_bytes", "_outputs", "_pipeline", "_remote")
 
     def __init__(self, endpoint: Endpoint, pipeline: PipelineLike, most_bytes: int) -> None:
         self._decode = decode_quietly if is_private(endpoint) else decode_json
         self._inputs = Inputs(endpoint.input)
         self._outputs = Outputs(endpoint.output)
+        self._remote = endpoint.input if takes_urls(endpoint.input) else None
         self._pipeline = pipeline
         self._most_bytes = most_bytes
 
@@ -78,7 +84,9 @@ class _Handler:
         content_type = headers.get("content-type")
         form = body_form(content_type, forms=self._inputs.forms)
         encoding = headers.get("content-encoding")
-        if form == JSON_TYPE and encoding is None and len(body) <= OFF_LOOP_BYTES and not self._inputs.heavy:
+        if self._remote:
+            values = await self._read_remote(request, form, content_type or "", encoding or "")
+        elif form == JSON_TYPE and encoding is None and len(body) <= OFF_LOOP_BYTES and not self._inputs.heavy:
             values = self._inputs.read(self._decode(body))
         else:
             values = await off_loop(self._read, body, form, content_type or "", encoding or "")
@@ -89,12 +97,23 @@ class _Handler:
             return HttpResponse(200, await off_loop(self._outputs.encode, result))
         return HttpResponse(200, self._outputs.encode(result))
 
+    async def _read_remote(self, request: HttpRequest, form: str, content_type: str, encoding: str) -> dict[str, Any]:
+        """As `_read`, with the URLs in it fetched in between, each step where it keeps nobody waiting."""
+        document = await off_loop(self._document, request.body, form, content_type, encoding)
+        deadline_s = request.call.deadline_s
+        budget = Budget(self._most_bytes, monotonic() + _MOST_S if deadline_s is None else deadline_s)
+        filled = await beside(partial(fetch_urls, self._remote or {}, document, budget))
+        return await off_loop(self._inputs.read, filled)
+
     def _read(self, body: bytes, form: str, content_type: str, encoding: str) -> dict[str, Any]:
+        return self._inputs.read(self._document(body, form, content_type, encoding))
+
+    def _document(self, body: bytes, form: str, content_type: str, encoding: str) -> Any:
         if encoding:
             body = inflate(body, encoding, self._most_bytes)
         if form == FORM_TYPE:
-            return self._inputs.read_parts(read_form(body, content_type))
-        return self._inputs.read(self._decode(body))
+            return self._inputs.document(read_form(body, content_type))
+        return self._decode(body)
 
 
 def _probed(call: Call) -> HttpResponse:

@@ -14,6 +14,7 @@ import attrs
 
 from modelapp.app import Endpoint, Field
 from modelapp.fieldtype import MEDIA, FieldType
+from modelapp.media import is_url
 
 
 @attrs.frozen
@@ -65,7 +66,7 @@ def _form(endpoint: Endpoint, values: Mapping[str, Any]) -> tuple[dict[str, Any]
     uploads, rest = {}, {}
     for name, value in values.items():
         field = endpoint.input.get(name)
-        if field is not None and _is_file(field.type, value):
+        if field is not None and _is_file(field.type, value) and not _is_remote(field, value):
             uploads[name] = value
         elif _sendable(field, value):
             rest[name] = value
@@ -80,8 +81,15 @@ def _is_file(kind: FieldType, value: Any) -> bool:
     return isinstance(value, bytes) or (isinstance(value, str) and not value.startswith("data:"))
 
 
+def _is_remote(field: Field, value: Any) -> bool:
+    """Whether a value goes as it is, for the app to fetch."""
+    return bool(field.allow_hosts) and is_url(value)
+
+
 def _sendable(field: Field | None, value: Any) -> bool:
     """Whether a form field carries `value` without loss: texts as they are, all else as JSON, media only as files."""
+    if field is not None and field.type.word in MEDIA:
+        return _is_remote(field, value)
     if field is None or field.type.innermost in MEDIA or field.fields:
         return False
     return isinstance(value, str) == (field.type.word == "str")
@@ -130,12 +138,12 @@ def _embed(field: Field | None, value: Any, root: Path) -> Any:
         return {name: _embed(field.fields.get(name), item, root) for name, item in value.items()}
     if field.fields and isinstance(value, list):
         return [_embed(field, item, root) for item in value]
-    return _embed_type(field.type, value, root)
+    return _embed_type(field, field.type, value, root)
 
 
-def _embed_type(kind: FieldType, value: Any, root: Path) -> Any:
+def _embed_type(field: Field, kind: FieldType, value: Any, root: Path) -> Any:
     if kind.item is not None and isinstance(value, list | tuple):
-        return [_embed_type(kind.item, item, root) for item in value]
-    if _is_file(kind, value):
+        return [_embed_type(field, kind.item, item, root) for item in value]
+    if _is_file(kind, value) and not _is_remote(field, value):
         return base64.b64encode(_read(value, root)).decode("ascii")
     return value

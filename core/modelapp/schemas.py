@@ -76,6 +76,9 @@ def _of_type(type_: FieldType, field: Field, answer: bool, *, outermost: bool = 
             _add(schema, field, _LIST_BOUNDS)
     elif type_.word in MEDIA:
         schema = _media(type_.word, answer)
+        if field.allow_hosts and not answer:
+            schema["description"] += f", or a URL of {', '.join(field.allow_hosts)}"
+            schema.pop("contentEncoding")
     elif type_.word == "tensor":
         schema = _tensor(field)
     elif type_.word == "box":

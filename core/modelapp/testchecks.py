@@ -12,6 +12,7 @@ from modelapp.document import At
 from modelapp.errors import AppFileError
 from modelapp.examination import Examination
 from modelapp.fieldtype import MEDIA
+from modelapp.media import is_url
 from modelapp.metrics import METRICS
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest
@@ -188,7 +189,8 @@ def _input(exam: Examination, test: AppTest, endpoint: Endpoint, path: KeyPath) 
 
 def _media(exam: Examination, field: Field, value: Any, path: KeyPath) -> None:
     if field.type.innermost in MEDIA and isinstance(value, str):
-        exam.is_file(value, path)
+        if not (field.allow_hosts and is_url(value)):
+            exam.is_file(value, path)
     elif field.type.innermost in MEDIA and isinstance(value, list):
         for number, one in enumerate(value):
             _media(exam, field, one, (*path, number))

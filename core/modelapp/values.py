@@ -51,7 +51,13 @@ class Inputs:
             raise InvalidInput(str(mismatch), field=mismatch.path) from None
 
     def read_parts(self, parts: Sequence[Part]) -> dict[str, Any]:
-        """The values out of a form: numbers and the like stand as JSON text, media as files. Raises InvalidInput."""
+        """The values out of a form. Raises InvalidInput."""
+        return self.read(self.document(parts))
+
+    def document(self, parts: Sequence[Part]) -> dict[str, Any]:
+        """A form as the document it stands for: numbers and the like are JSON text in it, media files. Raises
+        InvalidInput.
+        """
         named: dict[str, list[Part]] = {}
         for part in parts:
             named.setdefault(part.name, []).append(part)
@@ -64,7 +70,7 @@ class Inputs:
                 private = field is not None and hides({name: field})
                 found = (mismatch.hidden() if private else mismatch).below(name)
                 raise InvalidInput(str(found), field=found.path) from None
-        return self.read(document)
+        return document
 
 
 def check_of(field: Field) -> Check:

@@ -33,6 +33,9 @@ BOUNDS = {
         ('type = "list[int]", default = [1], choices = ["a"]', "a choice must be a whole number"),
         ('type = "list[int]", default = [], min_items = 1', "the default must have at least 1 items, got 0"),
         ('type = "image?", choices = ["a"]', '"choices" means nothing for a field of type image?'),
+        ('type = "str", default = "", allow_hosts = ["a.test"]', '"allow_hosts" means nothing for a field of type str'),
+        ('type = "bytes?", allow_hosts = ["a.test", "https://b.test/"]', '"https://b.test/" is no host'),
+        ('type = "bytes?", allow_hosts = ["*"]', '"*" is no host'),
     ],
 )
 def test_bounds_hold_for_the_items_of_a_list(dungeon, declared, message):

@@ -9,6 +9,7 @@ from modelapp.app import App, Endpoint, Field
 from modelapp.errors import UsageError
 from modelapp.fieldtype import MEDIA
 from modelapp.masking import hides
+from modelapp.media import is_url
 from modelapp.suggestions import did_you_mean
 
 
@@ -60,6 +61,8 @@ def _value(name: str, field: Field | None, text: str, folder: Path) -> Any:
         if field is not None and field.type.word in MEDIA:
             return str(path.absolute())
         text = _read(name, path)
+    elif field is not None and field.type.word in MEDIA and field.allow_hosts and is_url(text):
+        return text
     elif field is not None and field.type.word in MEDIA and not text.startswith("data:"):
         raise UsageError(f'input "{name}" is of type {field.type}', help=f"write {name}=@FILE")
     return _typed(name, field, text)
