@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 
-from modelapp import current
+from modelapp import current, tls
 from modelapp.admission import Admission
+from modelapp.app import App
 from modelapp.call import Call
 from modelapp.edge import Edge
 from modelapp.edition import Edition
@@ -37,9 +38,10 @@ class ReplicaHost:
         return self._admission.lifecycle.in_flight
 
     def side_door(self, protocol: ProtocolRoutes, *, port: int, key: str) -> SideServer:
-        """An HTTP server for one protocol on a port of its own, with the same tokens, limits and observers."""
-        edge = Edge(RouteTable([protocol], release=self.service.release), self._admission, observers=self._observers)
-        return _SideDoor(edge, self.service.app.server.host, port, key)
+        """An HTTP server for one protocol on a port of its own, with the same tokens, limits, observers and TLS."""
+        table = RouteTable([protocol])  # of no release: the port stays when the app changes
+        edge = Edge(table, self._admission, observers=self._observers)
+        return _SideDoor(edge, self.service.app, port, key)
 
     def request(
         self, call: Call, access: Access, name: str = "", *, always: bool = False
@@ -79,16 +81,18 @@ class ReplicaHost:
 class _SideDoor:
     """Implements `modelapp.service.SideServer`."""
 
-    def __init__(self, edge: Edge, host: str, port: int, key: str) -> None:
+    def __init__(self, edge: Edge, app: App, port: int, key: str) -> None:
         self._edge = edge
-        self._place = (host, port, key)
+        self._app = app
+        self._port = (port, key)
 
     async def start(self) -> str:
-        host, port, key = self._place
-        self._socket = listen(host, port, key=key)
-        self._server = HttpServer(self._edge, self._socket)
+        port, key = self._port
+        files = tls.files(self._app)
+        self._socket = listen(self._app.server.host, port, key=key)
+        self._server = HttpServer(self._edge, self._socket, tls=files)
         await self._server.start()
-        return url(self._socket)
+        return url(self._socket, "https" if files else "http")
 
     async def stop(self, grace_s: float) -> None:
         await self._server.stop(grace_s)

@@ -122,7 +122,7 @@ class Host(Protocol):
         ...
 
     def side_door(self, protocol: ProtocolRoutes, *, port: int, key: str) -> "SideServer":
-        """An HTTP server for one protocol on a port of its own, under the same tokens and limits.
+        """An HTTP server for one protocol on a port of its own, under the same tokens, limits and TLS.
 
         `key` is what names the port in app.toml, for the error where it is taken.
         """

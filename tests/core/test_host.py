@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from modelapp.admission import Admission
+from modelapp.app import App, AppInfo
 from modelapp.call import Call
-from modelapp.errors import InvalidInput, NotReady
+from modelapp.errors import InvalidInput, NotReady, PortInUseError, RequestError
 from modelapp.host import ReplicaHost, SideServers
 from modelapp.lifecycle import Lifecycle
 from modelapp.observing import Observers
+from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 
 
 class Ended:
@@ -87,3 +89,45 @@ def test_side_servers_start_in_order_and_only_those_are_stopped() -> None:
 
     asyncio.run(live())
     assert sorted(log) == ["start a", "start b", "stop a 2", "stop b 2"]
+
+
+def test_a_side_door_serves_one_protocol_behind_the_same_admission() -> None:
+    """Its requests are told to the observers, a taken port is an error that names its key, and it closes."""
+    lifecycle, ended = Lifecycle(), Ended()
+    app = App(app=AppInfo(name="shop"))
+    edition: Any = SimpleNamespace(release="r1", app=app)
+    host = ReplicaHost(lambda: edition, Admission(lifecycle), Observers([ended]))
+
+    async def hello(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, b"hello")
+
+    def refusal(error: RequestError) -> HttpResponse:
+        return HttpResponse(error.status, error.code.encode())
+
+    routes = (Route("GET", "/side", hello, always=True), Route("GET", "/side/work", hello))
+    protocol = ProtocolRoutes("side", "/side", routes, refusal)
+
+    async def ask(port: int, path: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return answer.rsplit(b"\r\n", 1)[1]
+
+    async def scenario() -> None:
+        door = host.side_door(protocol, port=0, key="server.side_port")
+        address = await door.start()
+        port = int(address.rsplit(":", 1)[1])
+        assert await ask(port, "/side") == b"hello"
+        assert await ask(port, "/side/work") == b"not_ready"
+        assert await ask(port, "/other") == b"not_found"
+        with pytest.raises(PortInUseError) as caught:
+            await host.side_door(protocol, port=port, key="server.side_port").start()
+        assert f"server.side_port={port + 1}" in caught.value.help
+        await door.stop(1.0)
+        with pytest.raises(ConnectionError):
+            await ask(port, "/side")
+
+    asyncio.run(scenario())
+    assert [outcome for outcome, _ in ended.outcomes] == ["ok", "not_ready", "not_found"]
+    assert host.in_flight == 0
