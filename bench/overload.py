@@ -5,8 +5,8 @@
 
 The model takes 20 ms a run of up to 8 rows, so it does 400 rows a second. What the server does in fact is measured
 first, closed-loop; then, open-loop with Poisson arrivals and latency from the scheduled time, 30 % and 300 % of that.
-`max_queue` is the length of the queue in rows: the last one admitted is answered after at most
-queue / 8 + 1 runs, so that the queue, and nothing else, sets the latency of those admitted. Medians over rounds; ratios are within a round.
+`max_queue` is the length of the queue in rows: the last one admitted is answered after at most queue / 8 + 1 runs, so
+that the queue, and nothing else, sets the latency of those admitted. Medians over rounds; ratios are within a round.
 """
 
 import argparse
