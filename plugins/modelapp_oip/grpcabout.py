@@ -1,7 +1,7 @@
 """The calls that tell about the replica and its models, and those that load and unload one."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.json_format import ParseDict
 
@@ -10,12 +10,9 @@ from modelapp.errors import RequestError
 from modelapp.routes import Access
 from modelapp.service import Host, ModelService
 from modelapp_oip import about, repository, statistics
-from modelapp_oip.grpccall import contained, headers_of, new_call, refuse
+from modelapp_oip.grpccall import Context, contained, headers_of, new_call, refuse
 from modelapp_oip.grpccodes import trailing
 from modelapp_oip.grpcmessages import Message, message, parse, values_of
-
-if TYPE_CHECKING:
-    from modelapp_oip.grpccall import Context
 
 Work: TypeAlias = Callable[[Host, Message], Awaitable[Mapping[str, Any]]]
 """What answers a call: the fields of its answer, from its request."""
@@ -99,7 +96,7 @@ class Answerer:
         self._method = method
         self._about = CALLS[method]
 
-    async def serve(self, content: bytes, context: "Context") -> bytes:
+    async def serve(self, content: bytes, context: Context) -> bytes:
         """The bytes of the answer."""
         call = new_call(context, headers_of(context), len(content), self._method)
         try:

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
+
+from grpc.aio import ServicerContext
 
 from modelapp.call import Call
 from modelapp.errors import DeadlineExceeded, RequestError
 from modelapp_oip.grpccodes import code_of, details_of, trailing
 from modelapp_oip.grpcmessages import SERVICE
 
-if TYPE_CHECKING:
-    from grpc.aio import ServicerContext
-
-    Context = ServicerContext[Any, Any]
+Context: TypeAlias = "ServicerContext[Any, Any]"
+"""One RPC as its handler sees it."""
 
 TIMEOUT_S = 30.0
 """How long a request may take whose client sets no deadline, or a later one."""
@@ -25,7 +25,7 @@ _log = logging.getLogger("modelapp.grpc")
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
-def headers_of(context: "Context") -> dict[str, str]:
+def headers_of(context: Context) -> dict[str, str]:
     """The texts among an RPC's metadata; of a key that is given twice, the first."""
     found: dict[str, str] = {}
     for key, value in context.invocation_metadata() or ():
@@ -34,7 +34,7 @@ def headers_of(context: "Context") -> dict[str, str]:
     return found
 
 
-def new_call(context: "Context", headers: dict[str, str], bytes_in: int, method: str) -> Call:
+def new_call(context: Context, headers: dict[str, str], bytes_in: int, method: str) -> Call:
     """The call of a request to `method` that has just arrived.
 
     The RPC's deadline may shorten its time, never lengthen it.
@@ -78,7 +78,7 @@ def contained(call: Call) -> Iterator[None]:
         raise RequestError(told) from error
 
 
-async def refuse(context: "Context", call: Call, error: RequestError) -> NoReturn:
+async def refuse(context: Context, call: Call, error: RequestError) -> NoReturn:
     """End the RPC with the status of an error."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():  # gRPC has ended it already

@@ -1,6 +1,6 @@
 """Inference by gRPC: one request, from the bytes of its message to the bytes of the answer."""
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from modelapp.bodies import OFF_LOOP_BYTES, off_loop
 from modelapp.call import Call
@@ -9,15 +9,12 @@ from modelapp.runtime import Rows
 from modelapp.service import Host, ModelService
 from modelapp.signature import Signature
 from modelapp_oip.about import find_model, signature_of
-from modelapp_oip.grpccall import contained, headers_of, new_call, refuse
+from modelapp_oip.grpccall import Context, contained, headers_of, new_call, refuse
 from modelapp_oip.grpccodes import trailing
 from modelapp_oip.grpcframe import Frame
 from modelapp_oip.grpcmessages import Message, values_of
 from modelapp_oip.grpcwire import Arrays, GrpcWire
 from modelapp_oip.parameters import obey
-
-if TYPE_CHECKING:
-    from modelapp_oip.grpccall import Context
 
 
 class GrpcInfer:
@@ -27,7 +24,7 @@ class GrpcInfer:
         self._host = host
         self._wires: dict[str, tuple[Signature, GrpcWire]] = {}
 
-    async def serve(self, content: bytes, context: "Context") -> bytes:
+    async def serve(self, content: bytes, context: Context) -> bytes:
         """ModelInfer."""
         call = new_call(context, headers_of(context), len(content), "ModelInfer")
         try:

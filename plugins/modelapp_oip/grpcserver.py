@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from modelapp.app import Server
 from modelapp.errors import PortInUseError, SurroundingsError
 from modelapp.service import Host
 from modelapp_oip.grpcabout import CALLS, Answerer
+from modelapp_oip.grpccall import Context
 from modelapp_oip.grpchealth import Health
 from modelapp_oip.grpcinfer import GrpcInfer
+from modelapp_oip.grpclong import LongCalls
 from modelapp_oip.grpcmessages import SERVICE, pool
 from modelapp_oip.grpcstream import GrpcStreams
 
-_REFLECTION = "grpc.reflection.v1.ServerReflection"
+_REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 _DESCRIBED = (SERVICE, "grpc.health.v1.Health")
+"""What reflection tells of."""
 _MEGABYTE = 1024 * 1024
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # else a second server on a taken port starts silently
@@ -44,7 +47,7 @@ class GrpcServer:
         self._settings: Server = host.service.app.server
         self._root: Path = host.service.app.root
         infer = GrpcInfer(host)
-        self._health = Health(host)
+        self._long_calls = LongCalls()
         self._streams = GrpcStreams(host, infer)
         size = int(self._settings.max_body_mb * _MEGABYTE)
         self._server = aio.server(options=[*_OPTIONS, ("grpc.max_receive_message_length", size)])
@@ -53,19 +56,30 @@ class GrpcServer:
         handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(infer.serve)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._streams.serve)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(host, self._long_calls), self._server)
         self._reflect()
 
     def _reflect(self) -> None:
         """Answer by both names of the reflection service, whose messages are the same."""
-        reflection.enable_server_reflection(_DESCRIBED, self._server, pool())
+        servicer: Any = reflection.aio.ReflectionServicer(
+            _DESCRIBED, pool()
+        )  # its types take a generator for a coroutine
+
+        async def reflect(requests: AsyncIterator[Any], context: Context) -> None:
+            async def answer() -> None:
+                async for described in servicer.ServerReflectionInfo(requests, context):
+                    await context.write(described)
+
+            await self._long_calls.run(answer(), context)
+
         handler = grpc.stream_stream_rpc_method_handler(
-            reflection.aio.ReflectionServicer(_DESCRIBED, pool()).ServerReflectionInfo,
+            reflect,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
             response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
-        described = grpc.method_handlers_generic_handler(_REFLECTION, {"ServerReflectionInfo": handler})
-        self._server.add_generic_rpc_handlers((described,))
+        for name in _REFLECTION:
+            described = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})
+            self._server.add_generic_rpc_handlers((described,))
 
     async def start(self) -> str:
         """Listen; the address for people. Raises PortInUseError and SurroundingsError."""
@@ -84,7 +98,7 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more, let what is in progress end within `grace_s`, and free the port."""
-        self._health.end()
+        self._long_calls.end()
         self._streams.end()
         await self._server.stop(grace_s)
 

@@ -3,19 +3,17 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from modelapp.errors import Cancelled, NotReady, QueueFull, RequestError, Unauthorized
 from modelapp.service import Host
-from modelapp_oip.grpccall import headers_of, new_call, refuse
+from modelapp_oip.grpccall import Context, headers_of, new_call, refuse
 from modelapp_oip.grpccodes import details_of
 from modelapp_oip.grpcframe import failed, streamed
 from modelapp_oip.grpcinfer import GrpcInfer
+from modelapp_oip.grpclong import STOPPING
 
-if TYPE_CHECKING:
-    from modelapp_oip.grpccall import Context
-
-    Answer = asyncio.Task[tuple[bytes, RequestError | None]]
+Answer: TypeAlias = asyncio.Task[tuple[bytes, RequestError | None]]
 
 _log = logging.getLogger("modelapp.grpc")
 
@@ -24,7 +22,6 @@ AT_A_TIME = 32
 MOST_STREAMS = 1024
 """Streams that are open together."""
 _METHOD = "ModelStreamInfer"
-_STOPPING = "this replica is stopping; send the request again"
 
 
 class GrpcStreams:
@@ -35,7 +32,7 @@ class GrpcStreams:
         self._infer = infer
         self._open: set[_Stream] = set()
 
-    async def serve(self, requests: AsyncIterator[bytes], context: "Context") -> None:
+    async def serve(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """One stream, to its end."""
         stream = _Stream(self._host, self._infer, context)
         if len(self._open) >= MOST_STREAMS:
@@ -51,13 +48,13 @@ class GrpcStreams:
     def end(self) -> None:
         """Take no more requests from any stream; each ends as soon as those it has are answered."""
         for stream in self._open:
-            stream.end(NotReady(_STOPPING, retry_after_s=1))
+            stream.end(NotReady(STOPPING, retry_after_s=1))
 
 
 class _Stream:
     """One stream: a reader that starts requests, and a writer that sends their answers in the same order."""
 
-    def __init__(self, host: Host, infer: GrpcInfer, context: "Context") -> None:
+    def __init__(self, host: Host, infer: GrpcInfer, context: Context) -> None:
         self._host = host
         self._infer = infer
         self._context = context
@@ -99,13 +96,13 @@ class _Stream:
             return not self._host.service.readiness().ready
         return isinstance(error, Unauthorized)
 
-    def _no_more(self, reader: "asyncio.Task[None]") -> None:
+    def _no_more(self, reader: asyncio.Task[None]) -> None:
         if not reader.cancelled() and (error := reader.exception()) is not None:
             _log.debug("a stream broke off", exc_info=error)
             self.end(Cancelled("the stream broke off"))
         self._answers.put_nowait(None)
 
-    def _abandon(self, answer: "Answer | None") -> None:
+    def _abandon(self, answer: Answer | None) -> None:
         """Nobody waits for what is still in progress."""
         if self._reader is not None:
             self._reader.cancel()
