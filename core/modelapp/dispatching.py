@@ -17,6 +17,15 @@ from modelapp.pacing import Pacing
 _STUCK_S = 1.0
 
 
+def check_size(rows: int, limits: Limits) -> None:
+    """Raise InvalidInput where a request of so many rows could never wait."""
+    if rows > limits.max_queue_rows:
+        raise InvalidInput(
+            f"a request of {rows} rows can never fit the queue of {limits.max_queue_rows} rows;"
+            " send fewer rows at a time"
+        )
+
+
 class Dispatcher:
     """One model's queue and its runs in progress. Times are seconds on a clock that the caller reads."""
 
@@ -55,11 +64,7 @@ class Dispatcher:
         and InvalidInput where there never can be."""
         limits = self.limits
         rows = sum([work.part.rows for work in works])
-        if rows > limits.max_queue_rows:
-            raise InvalidInput(
-                f"a request of {rows} rows can never fit the queue of {limits.max_queue_rows} rows;"
-                " send fewer rows at a time"
-            )
+        check_size(rows, limits)
         waiting = self.queue.rows
         if waiting + rows > limits.max_queue_rows:
             raise QueueFull(

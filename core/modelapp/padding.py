@@ -75,10 +75,10 @@ class Padding:
 
     def stack(self, parts: Sequence[Arrays]) -> Arrays:
         """One batch, rows in order; padded inputs grow to their bucket, or the longest among them. It is good until
-        the next one on this thread. What needs no change is passed as it is."""
+        the next one on this thread. What needs no change is passed as it is, but for views of a message."""
         grown = self._grown(parts)
         if len(parts) == 1 and not grown:
-            return parts[0]
+            return parts[0] if all([array.flags.carray for array in parts[0].values()]) else _owned(parts[0])
         return {name: self._join(name, [part[name] for part in parts], grown) for name in parts[0]}
 
     def cut(self, outputs: Arrays, parts: Sequence[Arrays], sizes: Sequence[int]) -> list[Arrays]:
@@ -143,6 +143,11 @@ class Padding:
                     start = padded - own if self._pad[source].side == "left" else 0
                     mine[name] = mine[name].take(range(start, start + own), axis=axis)
         return mine
+
+
+def _owned(arrays: Arrays) -> Arrays:
+    """Copies of what cannot be written to or is not aligned: native code may fail on it, and models may write."""
+    return {name: array if array.flags.carray else array.copy() for name, array in arrays.items()}
 
 
 def _sources(signature: Signature, pad: Mapping[str, Pad], axis: int, dim: str | None) -> list[tuple[str, int]]:

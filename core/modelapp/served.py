@@ -13,6 +13,7 @@ from modelapp.batcher import Batcher
 from modelapp.batching import Limits
 from modelapp.blame import blame
 from modelapp.call import Call
+from modelapp.dispatching import check_size
 from modelapp.errors import LoadError, ModelAppError, ModelDied, ModelFailed, NotReady, RequestError
 from modelapp.execution import Execution
 from modelapp.observing import Observers
@@ -194,6 +195,7 @@ class ServedModel:
         if batcher.limits.allow(part.rows, part.tokens, part.longest):
             answer: Rows = await batcher.submit(part, call)
             return answer
+        check_size(part.rows, batcher.limits)  # before it is cut into as many pieces
         return execution.join(await batcher.submit_parts(execution.pieces(part), call))
 
     async def _shape_up(self, execution: Execution, batcher: Batcher, rows: Rows) -> None:

@@ -32,6 +32,7 @@ BINARY_ONLY = frozenset({"FP16", "BF16"})
 
 MOST_AXES = 32
 MOST_ON_AN_AXIS = 2**31 - 1
+_MOST_AROUND_NOTHING = 1_000_000  # no length of data bounds the axes of a tensor without elements, so this must
 
 
 @cache
@@ -61,8 +62,9 @@ def check_shape(name: str, shape: object) -> int:
             raise bad_shape(name)
         count *= dim
         spread *= dim or 1
-    if spread > MOST_ON_AN_AXIS and not count:  # without elements, no length of data bounds the other axes
-        raise bad_shape(name)
+    if not count and spread > _MOST_AROUND_NOTHING:
+        told = f'input "{name}" has the shape {list(shape)}, which is without elements and too large all the same'
+        raise InvalidInput(told, field=name)
     return count
 
 

@@ -87,3 +87,18 @@ def test_padding_is_filled_with_the_declared_value(value: int) -> None:
     batch = padding.stack([request((1, 1), 5), request((1, 3), 10)])
 
     assert batch["ids"].tolist() == [[5, value, value], [10, 11, 12]]
+
+
+def test_views_of_a_message_are_copied_once_where_they_run_alone() -> None:
+    """Native code may fail on what is not aligned, and a model may write to its input; else nothing is copied."""
+    padding = padding_of(Signature(inputs=(TensorSpec("x", "float32", ("batch", 2)),)), {})
+    message = b"\0" + np.arange(4, dtype=np.float32).tobytes()
+    view = np.frombuffer(message, np.float32, offset=1).reshape(2, 2)
+    good = np.zeros((2, 2), np.float32)
+
+    owned = padding.stack([{"x": view}])["x"]
+
+    assert owned.flags.carray
+    assert owned.tolist() == [[0, 1], [2, 3]]
+    assert padding.stack([{"x": good}])["x"] is good
+    assert padding.stack([{"x": view}, {"x": good}])["x"].flags.carray

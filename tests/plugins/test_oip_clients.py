@@ -194,6 +194,14 @@ def test_empty_tensors(client) -> None:
         client.infer("float32", [sent("x", np.zeros((0, 2), np.float32), "FP32")])
 
 
+def test_more_rows_than_can_wait_are_refused_at_once(client) -> None:
+    """A million rows cost their bytes and nothing else."""
+    with pytest.raises(InferenceServerException, match="a request of 1000000 rows can never fit the queue"):
+        client.infer("int8", [sent("x", np.zeros((1_000_000, 1), np.int8), "INT8")])
+    with pytest.raises(InferenceServerException, match="can never fit the queue"):
+        client.infer("int8", [sent("x", np.zeros((1_000_000, 0), np.int8), "INT8")])
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_classification(client, binary: bool) -> None:
     """The highest values come as text with their place and class name, a row each."""
