@@ -78,7 +78,7 @@ class Padding:
         the next one on this thread. What needs no change is passed as it is, but for views of a message."""
         grown = self._grown(parts)
         if len(parts) == 1 and not grown:
-            return parts[0] if all([array.flags.carray for array in parts[0].values()]) else _owned(parts[0])
+            return _owned(parts[0])
         return {name: self._join(name, [part[name] for part in parts], grown) for name in parts[0]}
 
     def cut(self, outputs: Arrays, parts: Sequence[Arrays], sizes: Sequence[int]) -> list[Arrays]:
@@ -95,10 +95,15 @@ class Padding:
         return answers
 
     def resized(self, arrays: Arrays, number: int) -> Arrays:
-        """The first row of a request, as it would come to that bucket: cut where it is longer."""
+        """The first row of a request, brought to a bucket: cut where it is longer, filled up where it is shorter."""
         shapes = self.buckets[number].shapes
         return {
-            name: array[(slice(1), *map(slice, shapes.get(name, array.shape[1:])))] for name, array in arrays.items()
+            name: self._place(
+                [array[(slice(1), *map(slice, shapes[name]))]], name, np.empty((1, *shapes[name]), array.dtype)
+            )
+            if name in shapes
+            else array[:1]
+            for name, array in arrays.items()
         }
 
     def _grown(self, parts: Sequence[Arrays]) -> dict[tuple[str, int], int]:
@@ -121,14 +126,17 @@ class Padding:
         first = arrays[0]
         shape = tuple([grown.get((name, axis), first.shape[axis]) for axis in range(1, first.ndim)])
         batch = self._buffers.take(name, (sum(map(len, arrays)), *shape), first.dtype)
-        ragged = any(axis_name == name for axis_name, _ in grown)
-        if not ragged:
+        if not any(place[0] == name for place in grown):
             return np.concatenate(arrays, out=batch)
+        return self._place(arrays, name, batch)
+
+    def _place(self, arrays: Sequence[NDArray[Any]], name: str, batch: NDArray[Any]) -> NDArray[Any]:
+        """Fill `batch` with the padding of an input, and put the rows of `arrays` into it."""
         pad = self._pad[name]
         batch.fill(pad.value)
         row = 0
         for array in arrays:
-            spans = zip(array.shape[1:], shape, strict=True)
+            spans = zip(array.shape[1:], batch.shape[1:], strict=True)
             place = tuple(slice(size - own, size) if pad.side == "left" else slice(own) for own, size in spans)
             batch[(slice(row, row + len(array)), *place)] = array
             row += len(array)
@@ -146,8 +154,11 @@ class Padding:
 
 
 def _owned(arrays: Arrays) -> Arrays:
-    """Copies of what cannot be written to or is not aligned: native code may fail on it, and models may write."""
-    return {name: array if array.flags.carray else array.copy() for name, array in arrays.items()}
+    """The arrays, with copies of what cannot be written to, or is not aligned: native code may fail on that."""
+    for array in arrays.values():
+        if not array.flags.carray:
+            return {name: array if array.flags.carray else array.copy() for name, array in arrays.items()}
+    return arrays
 
 
 def _sources(signature: Signature, pad: Mapping[str, Pad], axis: int, dim: str | None) -> list[tuple[str, int]]:
