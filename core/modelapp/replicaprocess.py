@@ -67,9 +67,19 @@ class ReplicaProcess:
             if self._pidfd < 0:
                 timeout_s = min(_POLL_S, timeout_s if timeout_s is not None else _POLL_S)
             selector.select(timeout_s)
+        self._end_its_children()
         status = self._process.poll()
         self._forward()
         return self._read_events(), status
+
+    def _end_its_children(self) -> None:
+        """Once it is dead, end what its code has started: they are in its process group, unless they left that.
+
+        Before its status is taken: until then its number, which is the group's, belongs to nobody else.
+        """
+        with contextlib.suppress(OSError):
+            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _forward(self) -> None:
         content = self._take("_words")

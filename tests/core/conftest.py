@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -311,6 +312,22 @@ class RunningServer:
 
 async def _call(make: Callable[[], Any]) -> Any:
     return make()
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Callable[[str, str], Mapping[str, str]]:
+    """install(name, text) puts a one-file plugin where pip would, and returns the environment that finds it."""
+
+    def put(name: str, text: str) -> Mapping[str, str]:
+        site = tmp_path / "site"
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[modelapp]\n{name} = {name}\n")
+        (site / f"{name}.py").write_text(text)
+        return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))}
+
+    return put
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Models loaded and unloaded while the app serves, asked for by a protocol plugin as any may write one."""
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +114,9 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """The app, ready; the plugin is installed as pip leaves one."""
-    installed = tmp_path / "installed"
-    about = installed / "switch-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: switch\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[modelapp]\nswitch = switch\n")
-    (installed / "switch.py").write_text(SWITCH)
-    path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH", "")]))
-    project = AppProject(tmp_path / "app", env={"PYTHONPATH": path})
+def served(tmp_path: Path, install: Callable[[str, str], Mapping[str, str]]) -> Iterator[Served]:
+    """The app, ready."""
+    project = AppProject(tmp_path / "app", env=install("switch", SWITCH))
     project.write(TOML, {"model.py": MODEL, "word": "b"})
     with project.serve() as app:
         yield Served(project.folder, app)
