@@ -22,6 +22,10 @@ MOST_A_SECOND = 20
 """Sampled lines of each outcome; what is left out is counted, and told."""
 _SERVER_ERROR = 500
 _TOO_MANY = 429
+_TOLD = frozenset({"method", "route", "status", "outcome", "total_ms", "left_out"})
+"""What a line's message tells already."""
+_SILENT = frozenset({"health", "metrics"})
+"""Protocols whose requests come every few seconds and tell nothing."""
 _SAMPLED_BELOW = int(SHARE * 2**32)
 
 Why = Literal["all", "error", "slow", "sample"]
@@ -69,7 +73,7 @@ class AccessLog:
             if mode == "all":
                 self._write(*_line(call, "all"))
             return
-        if call.trusted:  # what `test` and `predict` send is no traffic
+        if call.trusted or call.protocol in _SILENT:  # what `test` and `predict` send is no traffic
             return
         slowest = call.ended_s - call.arrived_s > self._slowest_s
         why: Why | Literal[""] = ""
@@ -109,14 +113,13 @@ class AccessLog:
         self._slowest_s, self._slowest = 0.0, None
         for outcome, count in sorted(self._left_out.items()):
             self._write(
-                f"{moment(time())} {count} more requests with the outcome {outcome} have no line: at most"
-                f" {MOST_A_SECOND} a second have",
-                {"outcome": outcome, "left_out": count},
+                f"{count} more requests with the outcome {outcome} have no line: at most {MOST_A_SECOND} a second have",
+                {"time": moment(time()), "outcome": outcome, "left_out": count},
             )
         self._left_out.clear()
 
-    def _write(self, text: str, fields: dict[str, Any]) -> None:
-        log.info("%s", text, extra={"fields": fields})
+    def _write(self, message: str, fields: dict[str, Any]) -> None:
+        log.info("%s", message, extra={"fields": fields, "told": _TOLD})
 
     def _learn(self, served: Serves) -> None:
         self._known = served
@@ -130,12 +133,14 @@ class AccessLog:
 
 def _line(call: Call, why: Why) -> tuple[str, dict[str, Any]]:
     fields = facts(call, why)
-    return text(fields), fields
+    how = f"{call.status} {call.outcome or '-'} {fields['total_ms']:.3f}ms"
+    return f"{call.method or call.protocol or '-'} {call.route or '-'} {how}", fields
 
 
 def facts(call: Call, why: Why) -> dict[str, Any]:
     """What a line tells of a request: names, counts and times, nothing of what was asked or answered."""
     told: dict[str, Any] = {
+        "time": moment(time()),
         "request_id": call.id,
         **trace_fields(call),
         "release": call.release,
@@ -158,15 +163,3 @@ def facts(call: Call, why: Why) -> dict[str, Any]:
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1e3, 3)
-
-
-_LED = ("method", "route", "status", "outcome", "total_ms")
-
-
-def text(fields: Mapping[str, Any]) -> str:
-    """The same as one line for people: `time method route status outcome total_ms`, then `name=value`."""
-    head = f"{fields.get('method', '-')} {fields.get('route', '-')} {fields['status']} {fields['outcome'] or '-'}"
-    rest = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _LED)
-    line = f"{moment(time())} {head} {fields['total_ms']:.3f}ms {rest}"
-    # A caller chooses its request id and the names of models: no character may end the line or move the cursor.
-    return line if line.isprintable() else "".join(char if char.isprintable() else "?" for char in line)

@@ -26,7 +26,7 @@ def work_for(mates: tuple[Call, ...], work: Callable[P, R], *args: P.args, **kwa
     for call in mates:
         if call.surroundings is not None:
             # A copy: a context can be entered once at a time, and a request may be part of several runs.
-            return call.surroundings.copy().run(_work_for, mates, work, *args, **kwargs)
+            return call.surroundings.copy().run(lambda: _work_for(mates, work, *args, **kwargs))
     return _work_for(mates, work, *args, **kwargs)
 
 

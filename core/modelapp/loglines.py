@@ -20,7 +20,7 @@ MOST_IDS = 16
 """Ids of batch mates that one line tells."""
 _PIPE_BYTES = 4096  # a pipe that takes anything takes as much in one piece
 _PATIENCE_MS = 250
-_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "fields", "taskName"}
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "fields", "taskName", "told"}
 
 
 def setup(log_format: LogFormat, fd: int = 2) -> None:
@@ -78,10 +78,12 @@ class TextLines(logging.Formatter):
     """The message, and whose request it is about; what an exception tells follows on lines of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The first line."""
+        """The first line; of a record with fields, the time, its message, and the fields that this does not tell."""
         message = record.message
-        if hasattr(record, "fields"):  # what tells all by itself
-            return message
+        if (fields := getattr(record, "fields", None)) is not None:
+            told = {"time", *getattr(record, "told", ())}
+            rest = (f"{name}={value}" for name, value in fields.items() if name not in told)
+            return _printable(" ".join((fields["time"], message, *rest)))
         ids = [call.id for call in current.calls()]
         if not ids:
             return message
@@ -103,7 +105,9 @@ class JsonLines(logging.Formatter):
             told["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             told["stack"] = record.stack_info
-        for taken in ("time", "level", "logger", "message"):
+        if fields is None:
+            told.pop("time", None)  # only who tells all may tell another time
+        for taken in ("level", "logger", "message"):
             told.pop(taken, None)
         return json_line(record.levelname, record.name, record.getMessage(), record.created, told)
 
@@ -186,6 +190,11 @@ class Printed(io.TextIOBase):
     def fileno(self) -> int:
         """Of the stream it stands for: what is written there by others stays as it is."""
         return self._raw.fileno()
+
+
+def _printable(line: str) -> str:
+    """A caller chooses its request id and the names of models: no character may end the line or move the cursor."""
+    return line if line.isprintable() else "".join(char if char.isprintable() else "?" for char in line)
 
 
 def _record(level: int, logger: str, message: str) -> logging.LogRecord:

@@ -1,5 +1,6 @@
 """Which requests have a line in the access log, and what it tells."""
 
+import json
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 
 from modelapp.accesslog import MOST_A_SECOND, WINDOW_S, AccessLog
 from modelapp.call import Call
+from modelapp.loglines import JsonLines, TextLines
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -140,6 +142,14 @@ def test_what_the_products_own_commands_send_is_no_traffic(log: Log) -> None:
     assert log.whys == [("r1", "all"), ("slowest", "slow")]
 
 
+@pytest.mark.parametrize("protocol", ["health", "metrics"])
+def test_probes_and_scrapes_have_no_line(log: Log, protocol: str) -> None:
+    """They come every few seconds, and a replica that starts is not ready for good reason."""
+    log.ask(SAMPLED, protocol=protocol, endpoint="", status=503, ms=9000)
+    log.end_window()
+    assert log.whys == [("slowest", "slow")]
+
+
 def test_a_flood_of_one_outcome_is_cut_counted_and_hides_no_other(log: Log) -> None:
     """Under overload most answers are alike."""
     for number in range(1000):
@@ -152,7 +162,7 @@ def test_a_flood_of_one_outcome_is_cut_counted_and_hides_no_other(log: Log) -> N
     log.end_window()
     slow, left_out = log.lines
     assert slow["why"] == "slow"
-    assert left_out == {"outcome": "queue_full", "left_out": 1000 - MOST_A_SECOND}
+    assert (left_out["outcome"], left_out["left_out"]) == ("queue_full", 1000 - MOST_A_SECOND)
 
 
 def test_all_means_all(log: Log) -> None:
@@ -191,7 +201,7 @@ def test_a_line_tells_names_counts_and_times_and_nothing_of_what_was_said(log: L
         timings_ms={"queue": 0.12345, "batch": 1.0, "execute": 2.0},
         headers={"authorization": "Bearer hush", "traceparent": TRACEPARENT},
     )
-    line = caplog.records[0].getMessage()
+    line = TextLines().format(caplog.records[0])
     time, rest = line.split(" ", 1)
     assert time[-1] == "Z"
     assert rest == (
@@ -199,10 +209,15 @@ def test_a_line_tells_names_counts_and_times_and_nothing_of_what_was_said(log: L
         " protocol=natural endpoint=every model=words token=team queue_ms=0.123 batch_ms=1.0 execute_ms=2.0"
         " rows=3 bytes_in=10 bytes_out=20 device_ms=2.0 cpu_ms=1.0 why=all"
     )
-    assert log.lines[0]["total_ms"] == 12.5
+    as_json = json.loads(JsonLines().format(caplog.records[0]))
+    assert as_json["time"] == time
+    assert as_json["message"] == "POST /every 200 ok 12.500ms"
+    assert (as_json["total_ms"], as_json["outcome"], as_json["token"]) == (12.5, "ok", "team")
 
 
 def test_names_that_callers_choose_cannot_forge_a_line(log: Log, caplog) -> None:
     """A request id by gRPC may hold anything."""
     log.ask("r1\n2026 GET / 200 ok\x1b[2J", endpoint="every")
-    assert caplog.records[0].getMessage().isprintable()
+    line = TextLines().format(caplog.records[0])
+    assert line.isprintable()
+    assert "r1?2026 GET" in line

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelapp import current
 from modelapp.batcher import Batcher
-from modelapp.batching import Limits
+from modelapp.batching import Limits, Part
 from modelapp.call import Call
 from modelapp.functions import Functions
 
@@ -64,7 +64,7 @@ def test_a_run_knows_all_its_mates_wherever_it_takes_place() -> None:
         batcher = Batcher("m", model, Limits(max_rows=8, max_queue_rows=64, max_wait_s=0, concurrency=1))
         for _ in range(20):  # the first runs are on a thread, the later ones, known to be quick, are not
             calls = [Call(0.0) for _ in range(3)]
-            await asyncio.gather(*(batcher.submit([1], 1, None, call) for call in calls))
+            await asyncio.gather(*(batcher.submit(Part(1, 1), call) for call in calls))
             assert model.seen[-1][0] == tuple(calls)
         assert current.calls() == ()
         await batcher.close()

@@ -4,9 +4,11 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from modelapp import current
 from modelapp.call import Call
 from modelapp.loglines import MOST_IDS, JsonLines, LineHandler, Printed, TextLines, json_line, moment
+from modelapp.testing import AppProject
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -202,3 +205,113 @@ def test_printed_lines_become_log_lines_of_the_request(lines: Pipe) -> None:
     told = [(line["message"], line.get("request_id")) for line in lines.lines()]
     assert told == [("in pieces", "r0"), ("the other's ", None), ("half and half", None), ("last", None)]
     assert isinstance(printed, io.TextIOBase)
+
+
+APP = """
+[app]
+name = "talks"
+
+[models.m]
+source = "handlers.py"
+runtime = "null"
+null = { inputs = { x = "float32[batch, 1]" } }
+
+[endpoints.score]
+steps = [
+  { name = "row", run = "m", needs = ["x"] },
+  { name = "y", run = "handlers.py:talk", needs = ["row", "secret"] },
+]
+access_log = "all"
+input = { x = "list[float]", secret = "str" }
+output = { y = "float" }
+
+[server]
+tokens_env = "TALKS_TOKENS"
+
+[server.tokens.team]
+"""
+HANDLERS = """
+import logging
+import threading
+import warnings
+
+log = logging.getLogger("mine")
+log.setLevel(logging.INFO)
+
+def _fail():
+    raise ValueError("in a thread of its own")
+
+def talk(row, secret):
+    print("printed")
+    log.info("told %s", len(secret), extra={"length": len(secret)})
+    warnings.warn("old")
+    thread = threading.Thread(target=_fail)
+    thread.start()
+    thread.join()
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("caught")
+    return {"y": 1.0}
+"""
+TOKEN, SECRET = "hush-" + "t" * 32, "planted-value"
+
+
+def _talk(project: AppProject, *options: str) -> tuple[dict[str, str], str]:
+    """One request, a replica that dies, and another: the headers of the answer, and all that was logged."""
+    with project.serve(*options, env={"TALKS_TOKENS": f"team={TOKEN}", "PYTHONWARNINGS": "always"}) as running:
+        headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+        body = json.dumps({"x": [1.0], "secret": SECRET})
+        answer = running.ask("POST", "/score", body, headers)
+        assert answer.status == 200, running.output
+        refused = running.ask("POST", "/score", body, {**headers, "authorization": f"Bearer {TOKEN}x"})
+        assert refused.status == 401
+        (replica,) = _children(running.pid)
+        os.kill(replica, signal.SIGKILL)
+        running.wait_ready(30)
+        return dict(answer.headers), running.stop().stderr
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_every_line_of_a_replica_and_its_parent_is_json(tmp_path: Path) -> None:
+    """What handlers log, print, warn of and fail with, the access log, and the parent's notes; secrets in none."""
+    project = AppProject(tmp_path / "app").write(APP, handlers=HANDLERS)
+    headers, stderr = _talk(project, "--set", 'server.log_format="json"')
+    assert TOKEN not in stderr
+    assert SECRET not in stderr
+    lines = [json.loads(line) for line in stderr.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    mine = [line for line in lines if line.get("request_id") == headers["x-request-id"]]
+    assert all(line["release"] == headers["x-modelapp-release"] for line in mine)
+    told = {(line["logger"], line["message"].split(":")[-1].strip()): line for line in mine}
+    assert ("stdout", "printed") in told
+    assert told["mine", "told 13"]["length"] == 13
+    assert told["mine", "caught"]["exception"].endswith("ZeroDivisionError: division by zero")
+    assert any("UserWarning: old" in line["message"] for line in mine if line["logger"] == "py.warnings")
+    threads = [line for line in lines if "in a thread of its own" in line.get("exception", "")]
+    assert {line["level"] for line in threads} == {"CRITICAL"}
+    answered, refused = [line for line in lines if line["logger"] == "modelapp.access"]
+    assert (answered["outcome"], answered["token"], answered["rows"]) == ("ok", "team", 1)
+    assert answered["request_id"] == headers["x-request-id"]
+    assert (refused["outcome"], refused["status"]) == ("unauthorized", 401)
+    assert any("replica died" in line["message"] for line in lines if line["logger"] == "modelapp")
+
+
+@pytest.mark.slow
+def test_as_text_each_line_is_readable_and_tells_its_request(tmp_path: Path) -> None:
+    """And holds no secret either."""
+    project = AppProject(tmp_path / "app").write(APP, handlers=HANDLERS)
+    headers, stderr = _talk(project)
+    assert TOKEN not in stderr
+    assert SECRET not in stderr
+    lines = stderr.splitlines()
+    request = headers["x-request-id"]
+    assert "printed" in lines
+    assert f"told 13  [request {request}]" in lines
+    assert any(line.endswith("why=all") and f"request_id={request}" in line for line in lines)
+    assert any(line.startswith("replica died") for line in lines)
