@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ def test_place_that_somebody_looks_at_is_left_alone(keep):
     buffers = Buffers()
     first = buffers.take("x", (4, MB), FLOAT)
     first.fill(1)
+    places = {first.ctypes.data}
     kept = keep(first)
     del first
 
@@ -53,10 +55,10 @@ def test_place_that_somebody_looks_at_is_left_alone(keep):
     assert not np.shares_memory(np.asarray(kept), second)
     assert (np.asarray(kept) == 1).all()
 
-    place = second.ctypes.data
+    places.add(second.ctypes.data)
     del kept, second
     gc.collect()
-    assert buffers.take("x", (4, MB), FLOAT).ctypes.data == place
+    assert buffers.take("x", (4, MB), FLOAT).ctypes.data in places
 
 
 def test_names_do_not_share():
@@ -85,6 +87,28 @@ def test_far_too_large_place_is_given_back():
 
     assert sizes[0] == 64 * MB
     assert sizes[-1] == MB
+
+
+def test_second_place_is_given_back_when_one_is_enough():
+    """Two runs at a time need two places, and only then."""
+    buffers = Buffers()
+    first, second = (buffers.take("x", (8 * MB,), np.dtype(np.uint8)) for _ in range(2))
+    assert not np.shares_memory(first, second)
+    seen = weakref.ref(second.base), weakref.ref(first.base)
+    del first, second
+    for _ in range(200):
+        buffers.take("x", (8 * MB,), np.dtype(np.uint8))
+
+    assert sum(one() is not None for one in seen) == 1
+
+
+def test_places_that_are_kept_for_ever_are_forgotten():
+    """A model that hoards its inputs keeps their memory, not this."""
+    buffers = Buffers()
+    hoard = [buffers.take("x", (MB,), np.dtype(np.uint8)) for _ in range(20)]
+
+    assert len({array.ctypes.data for array in hoard}) == 20
+    assert len(buffers._blocks["x"]) <= 4
 
 
 def test_texts_and_small_arrays_are_not_kept():
