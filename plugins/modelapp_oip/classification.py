@@ -36,4 +36,4 @@ def _highest(row: NDArray[Any], most: int) -> NDArray[Any]:
 
 def _text(value: Any, index: int, labels: Sequence[str]) -> bytes:
     label = f":{labels[index]}" if index < len(labels) else ""
-    return f"{value}:{index}{label}".encode()
+    return f"{value!s}:{index}{label}".encode()  # formatted as it is, a float32 would show the digits of a float64

@@ -28,8 +28,7 @@ class Inference:
         model = self._model(request)
         wire = self._wires.get(model.name) or self._wire(model)
         body, headers = request.body, request.headers
-        # Compressed bodies cannot begin so, but for the bare deflate stream, which then is no JSON.
-        if len(body) <= OFF_LOOP_BYTES and body.startswith(b"{") and HEADER not in headers:
+        if len(body) <= OFF_LOOP_BYTES and HEADER not in headers and "content-encoding" not in headers:
             arrays, wanted, request_id, parameters = wire.read(body)
         else:
             arrays, wanted, request_id, parameters = await self._read(wire, request)

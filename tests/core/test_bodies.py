@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import random
 import threading
 import zlib
 from typing import Any
@@ -177,3 +178,38 @@ def test_broken_compressed_bodies_are_refused() -> None:
     with pytest.raises(UnsupportedMedia, match="accepted: gzip, deflate"):
         bodies.inflate(packed, "br", 10_000)
     assert bodies.inflate(b"plain", "identity", 10) == b"plain"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("gzip, deflate", "gzip"),
+        ("gzip;q=0.2, deflate", "deflate"),
+        ("GZIP ; q=1.0", "gzip"),
+        ("gzip;q=0, *", "deflate"),
+        ("*", "gzip"),
+        ("*;q=0", ""),
+        ("br, zstd", ""),
+        ("", ""),
+        ("gzip;q=abc", ""),
+        (";;;,,=", ""),
+    ],
+)
+def test_answers_are_deflated_as_they_are_wanted(accepted: str, encoding: str) -> None:
+    """Whatever is sent inflates to the body again; where nothing known is accepted it is the body."""
+    body = b"a body that repeats itself. " * 100
+
+    packed, name = bodies.deflate(body, accepted)
+
+    assert name == encoding
+    assert bodies.inflate(packed, name, len(body)) == body
+    assert (len(packed) < len(body)) == bool(encoding)
+
+
+def test_what_would_not_get_smaller_stays_as_it_is() -> None:
+    """Small bodies, and those that are random, are not compressed."""
+    assert bodies.deflate(b"a" * 1000, "gzip") == (b"a" * 1000, "")
+    noise = random.Random(0).randbytes(5000)
+    assert bodies.deflate(noise, "gzip") == (noise, "")
