@@ -68,8 +68,9 @@ def _model(exam: Examination, model: Model) -> None:
     path = ("models", model.name)
     exam.check_name(model.name, path)
     if model.name == "stats":
-        advice = "choose another name, e.g. [models.stats-model]"
-        exam.add("MA048", 'no model can be called "stats"', path, "the protocol uses this word", advice, at="key")
+        told, edit = 'no model can be called "stats"', exam.sources.replace(path, "stats-model", "key")
+        label = "GET /v2/models/stats tells all models' figures"
+        exam.add("MA048", told, path, label, "call it stats-model", at="key", edit=edit)
     if exam.is_sound((*path, "runtime")):
         _runtime(exam, model.runtime, (*path, "runtime"))
     if exam.is_sound((*path, "source")):

@@ -14,64 +14,33 @@ from modelapp.service import ModelService
 from modelapp_oip.wire import VERSION
 
 
-class _Sum:
-    """How often something happened, and how long it took altogether."""
-
-    __slots__ = ("count", "seconds")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        self.seconds += seconds
-
-    def told(self) -> dict[str, int]:
-        return {"count": self.count, "ns": round(self.seconds * 1e9)}
-
-
 class _Sizes:
-    """The runs of one number of rows."""
+    """The runs of one number of rows: how many, the time in the model, and the time around that."""
 
-    __slots__ = ("around", "infer")
+    __slots__ = ("around_s", "infer_s", "runs")
 
     def __init__(self) -> None:
-        self.around, self.infer = _Sum(), _Sum()
+        self.runs = 0
+        self.infer_s = self.around_s = 0.0
 
 
 class ModelStatistics:
-    """The figures of one model since the replica started."""
+    """The figures of one model since the replica started. Bare sums: they are added to for every request."""
+
+    __slots__ = (
+        "answered", "around_s", "fail_s", "failed", "infer_s", "last_s", "queue_s", "rows", "runs", "sizes",
+        "success_s",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.rows = self.runs = 0
-        self.last_s = 0.0
-        self.success, self.fail = _Sum(), _Sum()
-        self.queue, self.around, self.infer = _Sum(), _Sum(), _Sum()
+        self.rows = self.runs = self.answered = self.failed = 0
+        self.last_s = self.success_s = self.fail_s = self.queue_s = self.infer_s = self.around_s = 0.0
         self.sizes: dict[int, _Sizes] = {}
 
-    def ran(self, run: ModelRun) -> None:
-        """Count a run."""
-        self.runs += 1 + run.extra_runs
-        self.rows += run.rows
-        self.last_s = run.started_s
-        sizes = self.sizes.get(run.rows)
-        if sizes is None:
-            sizes = self.sizes[run.rows] = _Sizes()
-        sizes.infer.add(run.infer_s)
-        sizes.around.add(run.ended_s - run.started_s - run.infer_s)
-
-    def answered(self, run: ModelRun, waited_s: float) -> None:
-        """Count a request that got its answer by `run`."""
-        took_s = run.ended_s - run.started_s
-        self.success.add(waited_s + took_s)
-        self.queue.add(waited_s)
-        self.infer.add(run.infer_s)
-        self.around.add(took_s - run.infer_s)
-
     def told(self, name: str) -> dict[str, Any]:
-        """Everything, in Triton's shape."""
+        """Everything, in Triton's shape. What is around a model's own time is not split into before and after."""
         ago_s = time.monotonic() - self.last_s
+        answered = self.answered
         return {
             "name": name,
             "version": VERSION,
@@ -79,25 +48,29 @@ class ModelStatistics:
             "inference_count": self.rows,
             "execution_count": self.runs,
             "inference_stats": {
-                "success": self.success.told(),
-                "fail": self.fail.told(),
-                "queue": self.queue.told(),
-                "compute_input": self.around.told(),
-                "compute_infer": self.infer.told(),
-                "compute_output": {"count": self.around.count, "ns": 0},
-                "cache_hit": _Sum().told(),
-                "cache_miss": _Sum().told(),
+                "success": _sum(answered, self.success_s),
+                "fail": _sum(self.failed, self.fail_s),
+                "queue": _sum(answered, self.queue_s),
+                "compute_input": _sum(answered, self.around_s),
+                "compute_infer": _sum(answered, self.infer_s),
+                "compute_output": _sum(answered, 0.0),
+                "cache_hit": _sum(0, 0.0),
+                "cache_miss": _sum(0, 0.0),
             },
             "batch_stats": [
                 {
                     "batch_size": rows,
-                    "compute_input": sizes.around.told(),
-                    "compute_infer": sizes.infer.told(),
-                    "compute_output": {"count": sizes.around.count, "ns": 0},
+                    "compute_input": _sum(sizes.runs, sizes.around_s),
+                    "compute_infer": _sum(sizes.runs, sizes.infer_s),
+                    "compute_output": _sum(sizes.runs, 0.0),
                 }
                 for rows, sizes in sorted(self.sizes.items())
             ],
         }
+
+
+def _sum(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": round(seconds * 1e9)}
 
 
 class Statistics:
@@ -120,20 +93,41 @@ class Statistics:
 
     def run_ended(self, run: ModelRun) -> None:
         """Count a run, unless it was for the warm-up, which came by no protocol."""
-        if run.calls and run.calls[0].protocol:
-            self.of(run.model).ran(run)
+        if not run.calls or not run.calls[0].protocol:
+            return
+        model = self.of(run.model)
+        rows, started_s, infer_s = run.rows, run.started_s, run.infer_s
+        model.runs += 1 + run.extra_runs
+        model.rows += rows
+        model.last_s = started_s
+        sizes = model.sizes.get(rows)
+        if sizes is None:
+            sizes = model.sizes[rows] = _Sizes()
+        sizes.runs += 1
+        sizes.infer_s += infer_s
+        sizes.around_s += run.ended_s - started_s - infer_s
 
     def request_ended(self, call: Call) -> None:
-        """Count a request with each model that ran for it; one that failed, with the model it failed at."""
+        """Count a request with each model that ran for it, its waiting shared among them evenly; one that failed, with
+        the model it failed at."""
         runs = call.runs
-        if call.outcome == "ok":
-            if runs:
-                waited_s = _waited_s(call) / len(runs)
-                for run in runs:
-                    self.of(run.model).answered(run, waited_s)
-        elif runs or call.model in self._models:
-            model = runs[-1].model if runs else call.model
-            self.of(model).fail.add(call.ended_s - call.arrived_s)
+        if call.outcome != "ok":
+            name = runs[-1].model if runs else call.model
+            if name in self._models:
+                model = self._models[name]
+                model.failed += 1
+                model.fail_s += call.ended_s - call.arrived_s
+        elif runs:
+            times = call.timings_ms
+            waited_s = (times.get("queue", 0.0) + times.get("batch", 0.0)) / (1000 * len(runs))
+            for run in runs:
+                model = self.of(run.model)
+                took_s, infer_s = run.ended_s - run.started_s, run.infer_s
+                model.answered += 1
+                model.success_s += waited_s + took_s
+                model.queue_s += waited_s
+                model.infer_s += infer_s
+                model.around_s += took_s - infer_s
 
     def close(self) -> None:
         """There is nothing to write."""
@@ -141,11 +135,6 @@ class Statistics:
     def told(self, models: Iterable[ModelService]) -> dict[str, Any]:
         """The figures of `models`, in Triton's shape."""
         return {"model_stats": [self.of(model.name).told(model.name) for model in models]}
-
-
-def _waited_s(call: Call) -> float:
-    times = call.timings_ms
-    return (times.get("queue", 0.0) + times.get("batch", 0.0)) / 1000
 
 
 @cache

@@ -305,14 +305,13 @@ MISTAKES = [
     (
         "stats",
         "[models.poem]",
-        '[models.stats]\nsource = "x"\nruntime = "python"\n[models.poem]',
+        '[models.stats]\nsource = "handlers.py:Poem"\nruntime = "python"\n[models.poem]',
         "MA048",
         13,
         9,
         "stats",
         'no model can be called "stats"',
-        "choose another name, e.g. [models.stats-model]",
-        "",
+        "call it stats-model",
     ),
     (
         "odd name",
