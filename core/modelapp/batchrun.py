@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import monotonic, perf_counter, thread_time
+from time import monotonic, thread_time
 from typing import Any, Protocol
 
 import attrs
@@ -47,12 +47,12 @@ class Runner:
         """Run all works together; where that fails and `rerun` allows it, search the offender."""
         watched = self._observers.watching
         begun = 0.0 if not watched else thread_time() if inline else self._cpu.begin()
-        started = perf_counter()
+        started_s = self._clock()
         calls = tuple([work.call for work in batch.works])
         isolated: Isolated[Any] = work_for(
             calls, run_isolated, batch.works, partial(self._attempt, batch.run), split=rerun
         )
-        seconds = perf_counter() - started
+        seconds = self._clock() - started_s
         cpu_s = 0.0 if not watched else thread_time() - begun if inline else self._cpu.end(begun)
         return Ended(isolated.outcomes, seconds, cpu_s, isolated.extra_runs)
 
@@ -60,12 +60,12 @@ class Runner:
         """Run the only work of a batch in its own request's task."""
         watched = self._observers.watching
         begun = thread_time() if watched else 0.0
-        started = perf_counter()
+        started_s = self._clock()
         try:
             outcome = self._execution.run((batch.works[0].part,), batch.run)[0]
         except BaseException as error:  # an outcome like any other; a model may also call sys.exit
             outcome = error
-        return Ended((outcome,), perf_counter() - started, thread_time() - begun if watched else 0.0)
+        return Ended((outcome,), self._clock() - started_s, thread_time() - begun if watched else 0.0)
 
     def _attempt(self, run: Run, works: Sequence[Work]) -> Sequence[Any]:
         """One run of a batch, or of a part of it once more; whom nobody waits for by now is left out."""

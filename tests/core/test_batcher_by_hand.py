@@ -85,13 +85,16 @@ class Script:
 
     def run(self, parts: Sequence[Part], run: Run) -> list[Any]:
         """One answer a part."""
-        run.infer_s += self.infer_s
+        assert parts
         for part in parts:
             asked: Asked = part.payload
             if asked.outcomes or asked.call.gone:
                 self.wrong.append(f"{asked.number} ran though nobody waits")
             if asked.call.deadline_s is not None and asked.call.deadline_s <= self.clock():
                 self.wrong.append(f"{asked.number} ran after its deadline")
+        seconds = self.infer_s * (10 + sum(part.rows for part in parts))
+        run.infer_s += seconds
+        self.clock.advance(seconds)
         if self.dead:
             raise ModelDied("as told")
         if self.broken or any(part.payload.poison for part in parts):
@@ -147,7 +150,7 @@ class BatcherMachine(RuleBasedStateMachine):
     def set_up(self, limits: Limits, quick: bool) -> None:
         """Any bounds, and a model that runs on threads, or on the loop after its first runs."""
         self.limits = limits
-        self.script.infer_s = 1e-6 if quick else 0.001
+        self.script.infer_s = 1e-7 if quick else 0.001
 
         async def make() -> Batcher:
             observers = Observers([self.watcher])

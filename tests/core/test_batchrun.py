@@ -75,6 +75,7 @@ def test_who_is_gone_or_late_is_not_run_again() -> None:
     ended = Runner(model, Observers(), clock).run(batch, inline=True, rerun=True)
 
     assert {value for seen in model.seen[1:] for value in seen} == {-2, 4}
+    assert [] not in model.seen
     assert isinstance(ended.outcomes[1], ValueError)
     assert isinstance(ended.outcomes[2], DeadlineExceeded)
     assert ended.outcomes[3] == 8
