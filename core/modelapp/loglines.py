@@ -61,7 +61,7 @@ def request_fields(calls: tuple[Call, ...]) -> dict[str, Any]:
         fields: dict[str, Any] = {"request_ids": [call.id for call in calls[:MOST_IDS]], "requests": len(calls)}
         return fields | ({"release": first.release} if first.release else {})
     fields = {"request_id": first.id, **trace_fields(first)}
-    told = ("release", first.release), ("endpoint", first.endpoint), ("model", first.model)
+    told = ("release", first.release), ("endpoint", first.endpoint), ("model", first.model), ("arm", first.arm)
     return fields | {name: value for name, value in told if value}
 
 

@@ -27,6 +27,7 @@ class _Traced:
 
     span: Span
     context: SpanContext
+    recording: bool
     offset_ns: int
 
     def at_ns(self, monotonic_s: float) -> int:
@@ -58,11 +59,11 @@ class Tracer:
             self._first_attributes(call),
             start_time=int(call.arrived_s * 1e9) + offset_ns,
         )
-        told = span.get_span_context()
-        call.span = _Traced(span, told, offset_ns)
+        told, recording = span.get_span_context(), span.is_recording()
+        call.span = _Traced(span, told, recording, offset_ns)
         call.traceresponse = f"00-{told.trace_id:032x}-{told.span_id:016x}-{int(told.trace_flags):02x}"
         context.attach(trace.set_span_in_context(span, surroundings))  # ends with the task
-        if span.is_recording():
+        if recording:
             call.surroundings = copy_context()
 
     def _parent(self, call: Call) -> context.Context:
@@ -87,10 +88,10 @@ class Tracer:
 
     def run_ended(self, run: ModelRun) -> None:
         """Make the span of a run, where any of its requests is sampled."""
-        mates = [call.span for call in dict.fromkeys(run.calls) if call.span is not None]
-        mates = [mate for mate in mates if mate.span.is_recording()]
-        if not mates:
+        sampled = [call for call in run.calls if call.span is not None and call.span.recording]
+        if not sampled:
             return
+        mates: list[_Traced] = [call.span for call in dict.fromkeys(sampled)]  # one may be there in several parts
         first = mates[0]
         span = self._tracer.start_span(
             f"run {run.model}",
@@ -117,7 +118,7 @@ class Tracer:
         if call.span is None:  # no route takes it
             self.request_started(call)
         traced: _Traced | None = call.span
-        if traced is None or not traced.span.is_recording():
+        if traced is None or not traced.recording:
             return
         for run in dict.fromkeys(call.runs):
             self._tell_run(call, run, traced)

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from modelapp.testing import AppProject, RunningApp
+from modelapp.testing import AppProject, RunningApp, free_port
 from modelapp_metrics.exporting import asked_for
 
+METHOD = "inference.GRPCInferenceService/ModelInfer"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -325,3 +328,26 @@ def test_without_tracing_the_trace_of_a_caller_still_stands_in_the_log(app: AppP
     assert access["request_id"] == headers["x-request-id"]
     assert access["bytes_in"] == len(json.dumps({"x": [1.0]}))
     assert access["bytes_out"] == int(headers["content-length"])
+
+
+@pytest.mark.slow
+def test_a_request_by_grpc_belongs_to_its_callers_trace_too(app: AppProject, collector: Collector) -> None:
+    """Told by its metadata; the log names the method."""
+    port = free_port()
+    with app.serve("--set", f"server.grpc_port={port}", env=_environment(collector)):
+        client = grpc.InferenceServerClient(f"127.0.0.1:{port}")
+        x = grpc.InferInput("x", [1, 1], "FP32")
+        x.set_data_from_numpy(np.ones((1, 1), np.float32))
+        client.infer("m", [x], headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "x-request-id": "mine"})
+        client.close()
+        until_s = time.monotonic() + 10
+        while not collector.named(METHOD) and time.monotonic() < until_s:
+            time.sleep(0.05)
+    (span,) = collector.named(METHOD)
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN)
+    attributes = {one.key: one.value for one in span.attributes}
+    assert attributes["rpc.system"].string_value == "grpc"
+    assert attributes["modelapp.request_id"].string_value == "mine"
+    assert attributes["modelapp.model"].string_value == "m"
+    (execute,) = collector.named("execute")
+    assert execute.parent_span_id == span.span_id
