@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from modelapp.app import Endpoint, Field, Model
+from modelapp.buckets import Buckets
+from modelapp.errors import LoadError
 from modelapp.examination import Examination
 from modelapp.signature import Signature, TensorSpec
 from modelapp.signaturecache import Measured
@@ -15,6 +17,7 @@ def check(exam: Examination, known: Mapping[str, Measured]) -> None:
     for model in exam.app.models.values():
         if model.name in known:
             _batch(exam, model, known[model.name].signature)
+            _padding(exam, model, known[model.name].signature)
     for endpoint in exam.app.endpoints.values():
         _fields(exam, endpoint, known)
 
@@ -28,6 +31,23 @@ def _batch(exam: Examination, model: Model, signature: Signature) -> None:
         label = f"its batch axis is fixed to {most}" if signature.batched or sizes else "it runs one request at a time"
         message = f'model "{model.name}" cannot run {model.max_batch_size} rows at once'
         exam.replace("MA049", message, place, label, most, severity="warning")
+
+
+def _padding(exam: Examination, model: Model, signature: Signature) -> None:
+    """`pad` and `buckets` against the model's inputs."""
+    path = ("models", model.name)
+    inputs = [spec.name for spec in signature.inputs]
+    strangers = [name for name in model.pad if name not in inputs]
+    for name in strangers:
+        message, notes = f'model "{model.name}" has no input "{name}"', (f"its inputs: {', '.join(inputs) or 'none'}",)
+        exam.unknown("MA049", message, (*path, "pad", name), "not an input of it", name, inputs, at="key", notes=notes)
+    if strangers or not exam.is_sound((*path, "buckets")):
+        return
+    try:
+        Buckets(signature, model)
+    except LoadError as error:
+        message, label = error.message.partition(": ")[2], "not shapes that it can take"
+        exam.add("MA049", message, (*path, "buckets"), label, error.help)
 
 
 def _fields(exam: Examination, endpoint: Endpoint, known: Mapping[str, Measured]) -> None:

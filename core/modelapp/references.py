@@ -79,6 +79,10 @@ def _model(exam: Examination, model: Model) -> None:
         _source(exam, source, (*path, "files", name))
     if model.labels and "://" not in model.labels and not model.labels.startswith("package:"):
         exam.is_file(model.labels, (*path, "labels"))
+    if model.buckets or model.max_batch_cost or model.cost != "rows":
+        from modelapp import batchchecks  # a millisecond, spent only where there is something to check
+
+        batchchecks.check(exam, model)
     for key in ("preprocess", "postprocess"):
         if ref := getattr(model, key):
             exam.handler(ref, (*path, key), count=1, what="the inputs" if key == "preprocess" else "the answer")

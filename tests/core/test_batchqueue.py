@@ -176,3 +176,15 @@ def test_overdue_rows_leave_without_running() -> None:
     assert [one.part.payload for one in batch.works] == ["a", "b"]
     assert [one.part.payload for one in late] == ["late", "later"]
     assert queue.rows == 0
+
+
+def test_small_rows_do_not_overtake_large_ones() -> None:
+    """Neither of the own level nor of a less urgent one: what does not fit leads the next run."""
+    queue = queue_of(max_rows=3, levels=2)
+    queue.append([work("two"), work("two more", 2), work("one")], 0.0)
+    queue.append([work("two again", 2), work("calm", level=2)], 0.0)
+
+    assert taken(queue) == ["two", "two more"]
+    assert taken(queue) == ["one", "two again"]
+    queue.append([work("a"), work("all", 3)], 0.0)
+    assert [taken(queue) for _ in range(3)] == [["a"], ["all"], ["calm"]]

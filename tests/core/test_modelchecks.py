@@ -146,3 +146,20 @@ def test_more_rows_than_a_run_can_hold_are_a_warning(ran, dungeon, signature, la
     (told,) = [one for one in dungeon.notices(APP) if one.code == "MA049"]
     assert (told.severity, told.source, told.label) == ("warning", "max_batch_size = 4", label)
     assert not [one for one in dungeon.notices(told.edit.apply(APP)) if one.code == "MA049"]
+
+
+def test_padding_of_no_input_is_told(ran):
+    """With the one it may be a misspelling of."""
+    text = APP.replace("max_batch_size = 4\n", "max_batch_size = 4\npad = { idss = {} }\n")
+    (told,) = ran(Signature(inputs=(IDS, MASK)), text)
+    assert (told.code, told.message, told.help) == ("MA049", 'model "story" has no input "idss"', 'did you mean "ids"?')
+    assert told.edit.apply(text) == text.replace("idss", "ids")
+
+
+def test_buckets_that_no_input_can_take_are_told(ran):
+    """As loading would tell it, at its place."""
+    text = APP.replace("max_batch_size = 4\n", "pad = { ids = {}, mask = {} }\nbuckets = [[16, 2]]\n")
+    (told,) = ran(Signature(inputs=(IDS, MASK)), text)
+    assert (told.code, told.line) == ("MA049", 8)
+    assert told.message == '[16, 2] has 2 sizes, a row of "ids" has 1'
+    assert told.help == "a shape has the sizes of every axis but the rows"
