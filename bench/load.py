@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -24,6 +24,7 @@ START_S = 90.0
 _SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
+%s
 local file = io.open("%s", "rb")
 wrk.body = file:read("*a")
 file:close()
@@ -64,12 +65,13 @@ def free_port() -> int:
                 return port
 
 
-def wrk(url: str, body: bytes, connections: int, seconds: float) -> Measured:
+def wrk(url: str, body: bytes, connections: int, seconds: float, headers: Mapping[str, str] | None = None) -> Measured:
     """Closed-loop load from one thread of wrk: each connection sends the next request when the last is answered."""
     with tempfile.TemporaryDirectory() as folder:
         request, script = Path(folder) / "body", Path(folder) / "post.lua"
         request.write_bytes(body)
-        script.write_text(_SCRIPT % request)
+        more = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in (headers or {}).items())
+        script.write_text(_SCRIPT % (more, request))
         words = [
             "wrk",
             "-t1",
