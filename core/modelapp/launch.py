@@ -31,7 +31,8 @@ class Launch:
         """The command line of a replica that serves on `listen_fd` and reports on `events_fd`."""
         words = [sys.executable, *self.program, "--app", str(self.app.path.absolute())]
         words += ["--fd", str(listen_fd), "--events", str(events_fd)]
-        words += ["--log-format", self.app.server.log_format]  # known before the replica has read the app
+        if self.app.server.log_format != "text":  # said here, since the replica may fail before it has read the app
+            words += ["--log-format", self.app.server.log_format]
         if self.profile:
             words += ["--profile", self.profile]
         for override in self.overrides:

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import attrs
 import pytest
 
-from modelapp.app import App, AppInfo, Model
+from modelapp.app import App, AppInfo, Model, Server
 from modelapp.launch import TOKEN_VARIABLE, prepare, thread_budget
 from modelapp.runtime import RuntimeSpec
 
@@ -67,6 +68,12 @@ def test_the_command_line_names_everything() -> None:
     words = prepare(app(), {}, ["server.port=1", "app.seed=2"]).command(3, 4)
     assert words[1:] == [
         *("-P", "-m", "modelapp.replica", "--app", "/srv/app/app.toml", "--fd", "3", "--events", "4"),
-        *("--log-format", "text"),
         *("--set", "server.port=1", "--set", "app.seed=2"),
     ]
+
+
+def test_a_log_in_json_is_told_on_the_command_line() -> None:
+    """So that what a replica says of an app that it cannot read is JSON too."""
+    as_json = attrs.evolve(app(), server=Server(log_format="json"))
+    words = prepare(as_json, {}).command(3, 4)
+    assert words[words.index("--log-format") + 1] == "json"
