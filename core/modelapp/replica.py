@@ -34,6 +34,7 @@ from modelapp.reloader import Reloader
 from modelapp.replicaevents import Reporter
 from modelapp.served import ServedModel
 from modelapp.server import HttpServer
+from modelapp.stacks import Stacks
 from modelapp.testchecks import UNPROVEN
 from modelapp.tokens import Vault
 
@@ -53,7 +54,8 @@ _CLOSE_S = 1.0
 class Replica:
     """The life of the process, from start to stop: what it serves is an edition, which a reload may replace."""
 
-    def __init__(self, read: Callable[[], App], plugins: Plugins, reporter: Reporter) -> None:
+    def __init__(self, read: Callable[[], App], plugins: Plugins, reporter: Reporter, stacks: Stacks) -> None:
+        self._stacks = stacks
         self.lifecycle = Lifecycle()
         self._plugins = plugins
         self._reporter = reporter
@@ -91,6 +93,7 @@ class Replica:
         # SIGINT comes from a parent that was the only client: there is nobody to send elsewhere first.
         loop.add_signal_handler(signal.SIGINT, self._asked_to_stop, 0.0)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
+        self._stacks.follow(loop, self._facts)
         host = ReplicaHost(lambda: self.editions.current, self._admission, self._observers)
         self._observers.add(AccessLog(lambda: self.editions.current))
         for observer in self._plugins.observers(host):
@@ -129,6 +132,12 @@ class Replica:
             await reload.wait()
             reload.clear()
             await self.editions.reload()
+
+    def _facts(self) -> dict[str, object]:
+        """What is told with the stacks."""
+        edition = self.editions.current
+        readiness = edition.readiness()
+        return {"state": self.lifecycle.state, "reason": readiness.reason, "release": edition.release}
 
     def _beat(self) -> None:
         """Tell the parent that the loop turns."""
@@ -208,6 +217,7 @@ class Replica:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve an app on a socket the parent has bound. The exit code is the error's; its text goes to the parent."""
     lifeline.attach()
+    stacks = Stacks()
     parser = argparse.ArgumentParser(prog="modelapp.replica")
     parser.add_argument("--app", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
@@ -221,19 +231,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plugins = Plugins.load(warn=False)  # the parent has said it
         read = partial(load_app, options.app, plugins, profile=options.profile, overrides=options.set, spare=UNPROVEN)
-        return run(read, plugins, reporter, socket.socket(fileno=options.fd))
+        return run(read, plugins, reporter, socket.socket(fileno=options.fd), stacks)
     except ModelAppError as error:
         place = getattr(error, "place", "")
         reporter.tell("failed", model=getattr(error, "model", ""), reason=error.message, help=error.help, place=place)
         return error.exit_code
 
 
-def run(read: Callable[[], App], plugins: Plugins, reporter: Reporter, listener: socket.socket) -> int:
+def run(read: Callable[[], App], plugins: Plugins, reporter: Reporter, listener: socket.socket, stacks: Stacks) -> int:
     """Serve until told to stop. The exit status."""
     import uvloop
 
     async def serve() -> int:
-        return await Replica(read, plugins, reporter).serve(listener)
+        return await Replica(read, plugins, reporter, stacks).serve(listener)
 
     # Never closed: that would wait for threads, and a load or a handler may never end. The process ends right after.
     return asyncio.Runner(loop_factory=uvloop.new_event_loop).run(serve())

@@ -90,6 +90,7 @@ def build() -> argparse.ArgumentParser:
         ("run", "serve the app in the foreground", _add_run),
         ("predict", "call an endpoint once", _add_predict),
         ("test", "run the [[tests]] of app.toml", _add_test),
+        ("dump", "print what every thread of the running app is doing", _add_nothing),
         ("lock", "write app.lock: the digests and versions of what the app is made of", _add_locked),
         ("schema", "print the JSON Schema of app.toml, for editors", _add_schema),
         ("alerts", "print Prometheus alert rules for what [guarantees] promises", _add_alerts),
