@@ -7,7 +7,9 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, TextIO
@@ -18,6 +20,9 @@ from modelapp.call import Call
 LogFormat = Literal["text", "json"]
 MOST_IDS = 16
 """Ids of batch mates that one line tells."""
+MOST_ALIKE = 20
+"""Lines a second of each kind of the product's own."""
+_KIND_CHARS = 80
 _PIPE_BYTES = 4096  # a pipe that takes anything takes as much in one piece
 _PATIENCE_MS = 250
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "fields", "taskName", "told"}
@@ -26,6 +31,7 @@ _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "fi
 def setup(log_format: LogFormat, fd: int = 2) -> None:
     """Send every logger's lines, from WARNING up, to `fd`; as "json", also what Python code prints."""
     handler = LineHandler(fd, JsonLines() if log_format == "json" else TextLines())
+    handler.addFilter(FloodGuard())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     if log_format == "json":
         sys.stdout = Printed("stdout", handler, sys.stdout)
@@ -84,6 +90,8 @@ class TextLines(logging.Formatter):
             told = {"time", *getattr(record, "told", ())}
             rest = (f"{name}={value}" for name, value in fields.items() if name not in told)
             return _printable(" ".join((fields["time"], message, *rest)))
+        if left_out := getattr(record, "left_out", 0):
+            message = f"{message}  [{left_out} more like it had no line]"
         ids = [call.id for call in current.calls()]
         if not ids:
             return message
@@ -110,6 +118,38 @@ class JsonLines(logging.Formatter):
         for taken in ("level", "logger", "message"):
             told.pop(taken, None)
         return json_line(record.levelname, record.name, record.getMessage(), record.created, told)
+
+
+class FloodGuard(logging.Filter):
+    """Of each kind of the product's own lines MOST_ALIKE a second pass; the next that passes tells of the others.
+
+    A model that fails may fail for every request. What an app logs itself always passes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._second = 0
+        self._passed: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it passes."""
+        if not record.name.startswith("modelapp") or hasattr(record, "fields"):
+            return True
+        if (second := int(self._clock())) != self._second:
+            self._second = second
+            self._passed.clear()
+        kind = str(record.msg)
+        if kind == "%s":  # a text that was made elsewhere: what it is about stands before the colon
+            kind = record.getMessage().partition(":")[0][:_KIND_CHARS]
+        self._passed[kind] += 1
+        if self._passed[kind] > MOST_ALIKE:
+            self._left_out[kind] += 1
+            return False
+        if left_out := self._left_out.pop(kind, 0):
+            record.left_out = left_out
+        return True
 
 
 class LineHandler(logging.Handler):

@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from modelapp import current
 from modelapp.call import Call
-from modelapp.loglines import MOST_IDS, JsonLines, LineHandler, Printed, TextLines, json_line, moment
+from modelapp.loglines import (
+    MOST_ALIKE,
+    MOST_IDS,
+    FloodGuard,
+    JsonLines,
+    LineHandler,
+    Printed,
+    TextLines,
+    json_line,
+    moment,
+)
 from modelapp.testing import AppProject
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -158,6 +168,41 @@ def test_times_are_told_in_utc_with_milliseconds() -> None:
     """As RFC 3339 has it."""
     assert moment(1e9 + 0.0006) == "2001-09-09T01:46:40.000Z"
     assert moment(0) == "1970-01-01T00:00:00.000Z"
+
+
+def test_a_model_that_fails_for_everybody_does_not_flood_the_log(lines: Pipe) -> None:
+    """Each kind of the product's lines by itself; an app's own lines always pass."""
+    now_s = 1.0
+    lines.handler.addFilter(FloodGuard(lambda: now_s))
+    product = logging.Logger("modelapp", logging.INFO)
+    product.addHandler(lines.handler)
+    for number in range(100):
+        product.error("%s", f'model "words" raised ValueError: {number}')
+        product.error("request %d failed", number)
+        lines.logger.info("mine")
+    told = [line["message"] for line in lines.lines()]
+    assert sum("words" in message for message in told) == MOST_ALIKE
+    assert sum("request" in message for message in told) == MOST_ALIKE
+    assert told.count("mine") == 100
+    now_s = 2.0
+    for number in (100, 101):
+        product.error("%s", f'model "words" raised ValueError: {number}')
+    first, second = lines.lines()
+    assert first["left_out"] == 100 - MOST_ALIKE
+    assert "left_out" not in second
+
+
+def test_as_text_the_lines_that_were_left_out_are_told_too(text: Pipe) -> None:
+    """On the line that comes after them."""
+    now_s = 1.0
+    text.handler.addFilter(FloodGuard(lambda: now_s))
+    product = logging.Logger("modelapp", logging.INFO)
+    product.addHandler(text.handler)
+    for _ in range(MOST_ALIKE + 3):
+        product.error("alike")
+    now_s = 2.0
+    product.error("alike")
+    assert text.read().decode().splitlines()[-1] == "alike  [3 more like it had no line]"
 
 
 def test_a_reader_that_stops_reading_loses_lines_and_is_told_how_many(lines: Pipe) -> None:
