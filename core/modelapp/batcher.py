@@ -16,7 +16,7 @@ from modelapp.current import work_for
 from modelapp.dispatching import Dispatcher
 from modelapp.errors import Cancelled, ModelDied, NotReady, RequestError
 from modelapp.metering import Meter
-from modelapp.observing import Observers
+from modelapp.observing import ModelFigures, Observers
 from modelapp.runtime import Run
 
 _SWEEP_S = 0.002
@@ -84,6 +84,11 @@ class Batcher:
     def waiting_rows(self) -> int:
         """Rows in the queue."""
         return self._dispatcher.queue.rows
+
+    @property
+    def figures(self) -> ModelFigures:
+        """Sums over its runs so far."""
+        return self._meter.figures
 
     @property
     def extra_runs(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pluggy
 
 from modelapp.features import Feature
-from modelapp.observing import Observer
+from modelapp.observing import RequestObserver
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
 from modelapp.scheduler import SchedulerSpec
@@ -57,8 +57,9 @@ def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:  # type: i
 
 
 @hookspec
-def modelapp_observers(host: Host) -> Iterable[Observer]:  # type: ignore[empty-body]
-    """Who wants to be told of every request and every run of a model. Called once a replica, before it loads anything.
+def modelapp_observers(host: Host) -> Iterable[RequestObserver]:  # type: ignore[empty-body]
+    """Who wants to be told of every request; an `Observer` is told of every run of a model too. Called once a replica,
+    before it loads anything.
 
     .. versionadded:: 0.1
     """

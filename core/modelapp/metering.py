@@ -7,32 +7,51 @@ from modelapp.batching import Batch, Limits
 from modelapp.batchrun import Ended
 from modelapp.call import Call
 from modelapp.errors import RequestError
-from modelapp.observing import ModelRun, Observers
+from modelapp.observing import ModelFigures, ModelRun, Observers
 
 
 class Meter:
-    """Accounts for one model's runs. `extra_runs` of all `runs` searched for offenders."""
+    """Accounts for one model's runs. `extra_runs` of all runs searched for offenders."""
 
     def __init__(self, model: str, device: str, observers: Observers) -> None:
         self._model = model
         self._device = device
         self._observers = observers
-        self.runs = self.rows = self.extra_runs = 0
+        self.figures = ModelFigures()
+        self.extra_runs = 0
 
     def account(self, batch: Batch, ended: Ended, limits: Limits) -> None:
         """A batch has run, and nobody is answered yet."""
-        self.runs += 1 + ended.extra_runs
-        self.rows += batch.rows
         self.extra_runs += ended.extra_runs
-        execute_ms = ended.seconds * 1e3
+        execute_ms, queue_s = ended.seconds * 1e3, 0.0
         for work in batch.works:
             times = work.call.timings_ms
-            times["queue"] = times.get("queue", 0.0) + (batch.started_s - work.arrived_s - batch.held_s) * 1e3
+            waited_s = batch.started_s - work.arrived_s
+            queue_s += waited_s
+            times["queue"] = times.get("queue", 0.0) + (waited_s - batch.held_s) * 1e3
             if batch.held_s:
                 times["batch"] = times.get("batch", 0.0) + batch.held_s * 1e3
             times["execute"] = times.get("execute", 0.0) + execute_ms
+        if batch.works[0].call.protocol:  # the warm-up came by none
+            self._add(batch, ended, queue_s)
         if self._observers.watching:
             self._tell(batch, ended, limits)
+
+    def _add(self, batch: Batch, ended: Ended, queue_s: float) -> None:
+        failed = 0
+        for outcome in ended.outcomes:
+            if isinstance(outcome, BaseException):
+                failed += 1
+        self.figures.add(
+            batch.rows,
+            requests=len(batch.works),
+            failed=failed,
+            queue_s=queue_s,
+            run_s=ended.seconds,
+            infer_s=batch.run.infer_s,
+            extra_runs=ended.extra_runs,
+            started_s=batch.started_s,
+        )
 
     def _tell(self, batch: Batch, ended: Ended, limits: Limits) -> None:
         """Write each request's share, by rows, on its call, and tell the observers of the run."""

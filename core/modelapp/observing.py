@@ -56,6 +56,64 @@ class ModelRun:
         """What a tracer keeps of it."""
 
 
+class RunSums:
+    """The runs of one number of rows: how many, the time in the model, and the time of the run around that."""
+
+    __slots__ = ("around_s", "infer_s", "runs")
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.infer_s = self.around_s = 0.0
+
+
+class ModelFigures:
+    """Sums over a model's runs since it was loaded, the warm-up left out; kept whether anybody watches or not.
+
+    `answered` and `failed` are requests that ran. For those with an answer: `queue_s` that they waited, `infer_s` and
+    `around_s` of the runs they were part of. `last_s`: when the last run began, a time of `time.monotonic`.
+    """
+
+    __slots__ = ("answered", "around_s", "failed", "failed_s", "infer_s", "last_s", "queue_s", "rows", "runs", "sizes")
+
+    def __init__(self) -> None:
+        self.answered = self.failed = self.rows = self.runs = 0
+        self.around_s = self.failed_s = self.infer_s = self.last_s = self.queue_s = 0.0
+        self.sizes: dict[int, RunSums] = {}
+
+    def add(
+        self,
+        rows: int,
+        *,
+        requests: int,
+        failed: int,
+        queue_s: float,
+        run_s: float,
+        infer_s: float,
+        extra_runs: int,
+        started_s: float,
+    ) -> None:
+        """Add a run of `requests`, who waited `queue_s` altogether."""
+        self.rows += rows
+        self.runs += 1 + extra_runs
+        self.last_s = started_s
+        if failed:  # each with its share of the waiting
+            share = failed / requests
+            self.failed += failed
+            self.failed_s += queue_s * share + run_s * failed
+            queue_s -= queue_s * share
+        answered, around_s = requests - failed, run_s - infer_s
+        self.answered += answered
+        self.queue_s += queue_s
+        self.infer_s += infer_s * answered
+        self.around_s += around_s * answered
+        sums = self.sizes.get(rows)
+        if sums is None:
+            sums = self.sizes[rows] = RunSums()
+        sums.runs += 1
+        sums.infer_s += infer_s
+        sums.around_s += around_s
+
+
 @runtime_checkable
 class RequestObserver(Protocol):
     """Who is told of requests alone. Called on the replica's loop for every request: it must be quick.

@@ -12,7 +12,7 @@ import pluggy
 from modelapp import discovery, hookcheck, hookspecs, speccheck
 from modelapp.discovery import BrokenPlugin, Origin, contained
 from modelapp.features import Feature
-from modelapp.observing import Observer
+from modelapp.observing import RequestObserver
 from modelapp.parts import Parts, clash
 from modelapp.routes import ProtocolRoutes
 from modelapp.runtime import RuntimeSpec
@@ -127,9 +127,9 @@ class Plugins:
             protocols += own
         return protocols
 
-    def observers(self, host: Host) -> list[Observer]:
+    def observers(self, host: Host) -> list[RequestObserver]:
         """Who wants to be told of requests and runs. A plugin that fails is left out with a warning."""
-        return self._collect_all("modelapp_observers", Observer, host)  # type: ignore[type-abstract]  # as isinstance takes it
+        return self._collect_all("modelapp_observers", RequestObserver, host)  # type: ignore[type-abstract]  # as isinstance takes it
 
     def servers(self, host: Host) -> list[SideServer]:
         """The servers on ports of their own. A plugin that fails is left out with a warning."""

@@ -16,7 +16,7 @@ from modelapp.call import Call
 from modelapp.dispatching import check_size
 from modelapp.errors import LoadError, ModelAppError, ModelDied, ModelFailed, NotReady, RequestError
 from modelapp.execution import Execution
-from modelapp.observing import Observers
+from modelapp.observing import ModelFigures, Observers
 from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
 from modelapp.signature import Signature
 from modelapp.signaturecache import Measured
@@ -74,6 +74,11 @@ class ServedModel:
     def waiting_rows(self) -> int:
         """Rows in its queue."""
         return 0 if self._batcher is None else self._batcher.waiting_rows
+
+    @property
+    def figures(self) -> ModelFigures:
+        """Sums over its runs since it was loaded."""
+        return ModelFigures() if self._batcher is None else self._batcher.figures
 
     @property
     def device(self) -> str:

@@ -9,6 +9,7 @@ import attrs
 from modelapp.app import App, Model
 from modelapp.call import Call
 from modelapp.errors import NotReady
+from modelapp.observing import ModelFigures
 from modelapp.routes import Access, ProtocolRoutes
 from modelapp.runtime import Rows
 from modelapp.signature import Signature
@@ -55,6 +56,11 @@ class ModelService(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it answered its warm-up and takes requests."""
+        ...
+
+    @property
+    def figures(self) -> ModelFigures:
+        """Sums over its runs since it was loaded."""
         ...
 
     def not_ready(self) -> NotReady:

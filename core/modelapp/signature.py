@@ -41,7 +41,8 @@ def numpy_dtype(word: str) -> "np.dtype[Any]":
     if word == "bfloat16":
         import ml_dtypes  # 10 ms, and few models need it
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     return np.dtype(object if word in ("string", "bytes") else word)
 
 

@@ -6,7 +6,7 @@ Source: github.com/kserve/open-inference-protocol, with the health bodies that K
 from collections.abc import Iterable
 
 from modelapp import hookimpl
-from modelapp.observing import Observer
+from modelapp.observing import RequestObserver
 from modelapp.routes import ProtocolRoutes
 from modelapp.service import Host, Service, SideServer
 
@@ -20,8 +20,8 @@ def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
 
 
 @hookimpl
-def modelapp_observers(host: Host) -> Iterable[Observer]:
-    """The counter behind the protocol's statistics."""
+def modelapp_observers(host: Host) -> Iterable[RequestObserver]:
+    """Who counts the requests that failed before they ran, for the statistics."""
     from modelapp_oip.statistics import of_process
 
     yield of_process()

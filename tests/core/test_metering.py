@@ -93,3 +93,20 @@ def test_outcome_of_a_run(outcomes: list[Any], code: str) -> None:
     Meter("m", "cpu", Observers([watcher])).account(batch_of(1, 1), Ended(outcomes, 0.1), Limits())
 
     assert watcher.runs[0].outcome == code
+
+
+def test_figures_are_kept_though_nobody_watches() -> None:
+    """Rows, runs, waiting and failures add up; the warm-up, which came by no protocol, is left out."""
+    meter = Meter("m", "cpu", Observers())
+    meter.account(batch_of(1), Ended([1], 0.5), Limits())
+    assert meter.figures.runs == 0
+    batch = batch_of(1, 3)
+    for work in batch.works:
+        work.call.protocol = "oip"
+    meter.account(batch, Ended([1, ValueError()], 0.5, 0.2, 3), Limits())
+
+    figures = meter.figures
+    assert (figures.rows, figures.runs, figures.answered, figures.failed) == (4, 4, 1, 1)
+    assert (figures.queue_s, figures.failed_s) == pytest.approx((2.0, 2.5))
+    assert (figures.infer_s, figures.around_s, figures.last_s) == pytest.approx((0.4, 0.1, 10.0))
+    assert figures.sizes[4].runs == 1

@@ -236,7 +236,7 @@ def test_observers_and_servers_are_collected_and_what_is_none_is_refused(capsys)
     plugins = Plugins.load(extra={"watcher": watcher, "port": port, "wrong": Wrong()})
     assert watcher in plugins.observers(None)
     assert port in plugins.servers(None)
-    assert "modelapp_observers must return an iterable of Observer" in capsys.readouterr().err
+    assert "modelapp_observers must return an iterable of RequestObserver" in capsys.readouterr().err
 
 
 def test_protocols_are_collected_and_clashes_name_both():

@@ -1,32 +1,17 @@
-"""What the protocol's statistics count."""
+"""What the protocol's statistics tell: a model's own figures, and the requests that never reached it."""
 
 from types import SimpleNamespace
 from typing import Any
 
 from modelapp.call import Call
-from modelapp.observing import ModelRun, Observer
+from modelapp.observing import ModelFigures, Observer, RequestObserver
 from modelapp_oip.statistics import Statistics
 
 
-def call(*runs: ModelRun, outcome: str = "ok", waited_ms: float = 0.0, model: str = "") -> Call:
-    """A request that ended after 10 s."""
-    made = Call(100.0)
-    made.protocol, made.model, made.outcome, made.ended_s, made.runs = "oip", model, outcome, 110.0, runs
-    made.timings_ms = {"queue": waited_ms, "batch": 0.0}
-    return made
-
-
-def run(model: str, rows: int, *, calls: tuple[Call, ...] = (), extra_runs: int = 0) -> ModelRun:
-    """A run of 4 s, 3 of them in the model."""
-    return ModelRun(
-        model, device="cpu", calls=calls or (call(),), rows=rows, cost=rows, started_s=101.0, ended_s=105.0,
-        infer_s=3.0, extra_runs=extra_runs,
-    )  # fmt: skip
-
-
-def told(statistics: Statistics, model: str) -> Any:
+def told(statistics: Statistics, figures: ModelFigures) -> Any:
     """The figures of one model."""
-    return statistics.told([SimpleNamespace(name=model)])["model_stats"][0]  # type: ignore[list-item]
+    model: Any = SimpleNamespace(name="m", figures=figures)
+    return statistics.told([model])["model_stats"][0]
 
 
 def sums(stats: Any) -> dict[str, tuple[int, float]]:
@@ -34,15 +19,22 @@ def sums(stats: Any) -> dict[str, tuple[int, float]]:
     return {name: (one["count"], one["ns"] / 1e9) for name, one in stats["inference_stats"].items()}
 
 
+def run(figures: ModelFigures, rows: int, *, requests: int = 1, failed: int = 0, extra_runs: int = 0) -> None:
+    """A run of 4 s, 3 of them in the model, for which each request waited 1 s."""
+    figures.add(
+        rows, requests=requests, failed=failed, queue_s=1.0 * requests, run_s=4.0, infer_s=3.0, extra_runs=extra_runs,
+        started_s=7.0,
+    )  # fmt: skip
+
+
 def test_rows_runs_and_batch_sizes() -> None:
     """Rows over runs is the average batch; each number of rows has figures of its own."""
-    statistics = Statistics()
-    assert isinstance(statistics, Observer)
+    figures = ModelFigures()
     for rows in (4, 4, 1):
-        statistics.run_ended(run("m", rows))
-    statistics.run_ended(run("m", 2, extra_runs=2))
+        run(figures, rows)
+    run(figures, 2, requests=2, failed=1, extra_runs=2)
 
-    stats = told(statistics, "m")
+    stats = told(Statistics(), figures)
 
     assert (stats["inference_count"], stats["execution_count"]) == (11, 6)
     assert [(one["batch_size"], one["compute_infer"]) for one in stats["batch_stats"]] == [
@@ -50,31 +42,37 @@ def test_rows_runs_and_batch_sizes() -> None:
         (2, {"count": 1, "ns": 3_000_000_000}),
         (4, {"count": 2, "ns": 6_000_000_000}),
     ]
+    assert sums(stats)["success"] == (4, 4 * 5.0)
+    assert sums(stats)["fail"] == (1, 5.0)
+    assert (sums(stats)["queue"], sums(stats)["compute_infer"], sums(stats)["compute_input"]) == (
+        (4, 4),
+        (4, 12),
+        (4, 4),
+    )
 
 
-def test_requests_that_got_an_answer_and_those_that_did_not() -> None:
-    """Success has the time waited and run; a failure counts at the model it failed at, or never reached."""
+def test_requests_that_never_ran_are_failures_too() -> None:
+    """Counted once: what ran and failed is in the model's own figures; names that no model has are not kept."""
     statistics = Statistics()
-    statistics.know(["m", "n"])
-    first, second = run("m", 1), run("n", 1)
-    statistics.request_ended(call(first, waited_ms=500, model="m"))
-    statistics.request_ended(call(first, second, waited_ms=1000))
-    statistics.request_ended(call(first, second, outcome="model_failed"))
-    statistics.request_ended(call(outcome="invalid_input", model="m"))
-    statistics.request_ended(call(outcome="not_found", model="unknown"))
+    assert isinstance(statistics, RequestObserver)
+    assert not isinstance(statistics, Observer)  # being told of runs would cost every request
+    statistics.know(["m"])
+    for outcome, model, times in (
+        ("invalid_input", "m", {}),
+        ("queue_full", "m", {}),
+        ("model_failed", "m", {"execute": 1.0}),
+        ("ok", "m", {"execute": 1.0}),
+        ("not_found", "unknown", {}),
+    ):
+        call = Call(100.0)
+        call.outcome, call.model, call.timings_ms, call.ended_s = outcome, model, times, 110.0
+        statistics.request_ended(call)
 
-    m, n = sums(told(statistics, "m")), sums(told(statistics, "n"))
-
-    assert (m["success"], m["fail"], m["queue"]) == ((2, 9.0), (1, 10.0), (2, 1.0))
-    assert (n["success"], n["fail"], n["queue"]) == ((1, 4.5), (1, 10.0), (1, 0.5))
-    assert (m["compute_infer"], m["compute_input"]) == ((2, 6.0), (2, 2.0))
-    assert sums(told(statistics, "unknown"))["fail"] == (0, 0.0)
+    assert sums(told(statistics, ModelFigures()))["fail"] == (2, 20.0)
+    assert set(statistics._refused) == {"m"}
 
 
-def test_the_warm_up_does_not_count() -> None:
-    """A run whose call came by no protocol is none that a client asked for."""
-    statistics = Statistics()
-    statistics.run_ended(run("m", 1, calls=(Call(0.0),)))
-
-    assert told(statistics, "m")["execution_count"] == 0
-    assert told(statistics, "m")["last_inference"] == 0
+def test_a_model_that_never_ran() -> None:
+    """Everything is 0."""
+    stats = told(Statistics(), ModelFigures())
+    assert (stats["last_inference"], stats["execution_count"], stats["batch_stats"]) == (0, 0, [])
