@@ -86,6 +86,8 @@ def modelapp_protocols(service):
 GOOD = b'{"x": [1.0, 2.0, 3.0, 4.0]}'
 ANSWER = {"y": [80.0, 90.0, 100.0, 110.0]}
 SAMPLE_S = 2.0
+IDLE_S = 20.0
+"""The longest that a client trusts an idle connection: the server closes those that are silent for 30 s."""
 GROWTH_MB = 4.0
 """How much memory may grow from the warm-up to the end."""
 
@@ -106,7 +108,7 @@ class Mix:
         self.port = port
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._kinds: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("good, kept connection", 0.54, self._kept),
             ("good, new connection", 0.10, self._new),
@@ -131,7 +133,7 @@ class Mix:
                 task.add_done_callback(tasks.discard)
             await asyncio.sleep(0.01)
         await asyncio.gather(*tasks)
-        for _, writer in self._idle:
+        for _, _, writer in self._idle:
             writer.close()
         self._idle.clear()
 
@@ -147,16 +149,25 @@ class Mix:
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A kept one, unless it has been idle for so long that the server may be closing it; else a new one."""
+        while self._idle:
+            since_s, reader, writer = self._idle.pop()
+            if time.monotonic() - since_s < IDLE_S and not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await self._open()
+
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
         words = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(words.split(b"content-length: ")[1].split(b"\r\n")[0])
         return int(words.split(b" ", 2)[1]), await reader.readexactly(length)
 
     async def _kept(self) -> None:
-        reader, writer = self._idle.pop() if self._idle else await self._open()
+        reader, writer = await self._connection()
         writer.write(head("/multiply", len(GOOD)) + GOOD)
         self._check(await self._answer(reader))
-        self._idle.append((reader, writer))
+        self._idle.append((time.monotonic(), reader, writer))
 
     async def _new(self) -> None:
         reader, writer = await self._open()
@@ -169,12 +180,12 @@ class Mix:
             raise ValueError(f"{answer}")
 
     async def _refused(self, body: bytes, status: int) -> None:
-        reader, writer = self._idle.pop() if self._idle else await self._open()
+        reader, writer = await self._connection()
         writer.write(head("/multiply", len(body)) + body)
         got, text = await self._answer(reader)
         if got != status:
             raise ValueError(f"{got} {text!r}")
-        self._idle.append((reader, writer))
+        self._idle.append((time.monotonic(), reader, writer))
 
     async def _oversized(self) -> None:
         reader, writer = await self._open()

@@ -9,7 +9,7 @@ import hmac
 import logging
 import re
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +101,9 @@ class Edge:
                 task = self._watch(call.deadline_s or call.arrived_s + BODY_TIMEOUT_S)
                 body = await _read_body(route.max_body_bytes, headers, protocol)
                 call.bytes_in = len(body)
-                if timeout_s is None:
-                    self._overdue.remove(task)
+                self._overdue.add(task, call.deadline_s or inf, call)
             elif timeout_s is not None:
-                task = self._watch(call.arrived_s + timeout_s)
+                task = self._watch(call.arrived_s + timeout_s, call)
             unread = False
             request = HttpRequest(method, path, scope.query_string, headers, body, params, call)
             answer = await route.handler(request)
@@ -154,10 +153,10 @@ class Edge:
             call.arm = headers.get(ARM_HEADER, "")
         return call
 
-    def _watch(self, deadline_s: float) -> "asyncio.Task[Any]":
+    def _watch(self, deadline_s: float, call: Call | None = None) -> "asyncio.Task[Any]":
         task = asyncio.current_task(self._loop)
         assert task is not None  # the server runs each request in a task
-        self._overdue.add(task, deadline_s)
+        self._overdue.add(task, deadline_s, call)
         return task
 
     def end_all(self, error: RequestError) -> None:

@@ -1,37 +1,49 @@
-"""Ends work whose time is over, with one timer for all of it: a timer for each request would cost more than most."""
+"""Ends work that nobody waits for: its time is over, or its client has left.
+
+One timer serves all of it, since a timer for each request would cost more than most.
+"""
 
 import asyncio
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from modelapp.errors import DeadlineExceeded, RequestError
+from modelapp.call import Call
+from modelapp.errors import Cancelled, DeadlineExceeded, RequestError
 
 _PERIOD_S = 0.1
 
 
 class Overdue:
-    """Tasks and their deadlines, in seconds of `time.monotonic`.
+    """Tasks of requests and their deadlines, in seconds of `time.monotonic`.
 
-    A task late by more than a period is cancelled, and `why` says so.
+    A task late by more than a period is cancelled, and `why` says so. One that takes longer than a period is watched
+    from then on, whether its client leaves: most have ended by then, and watching costs as much as they do.
     The layers below keep their own deadlines to the millisecond; this catches what does not look at a clock: a slow
     client's body, a handler that awaits for ever.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: dict[asyncio.Task[Any], float] = {}
+        self._due: dict[asyncio.Task[Any], tuple[float, Call | None]] = {}
+        self._watched: set[asyncio.Task[Any]] = set()
         self._ended: dict[asyncio.Task[Any], RequestError] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, task: asyncio.Task[Any], deadline_s: float) -> None:
-        """Cancel `task` some time after `deadline_s` unless it is removed before."""
-        self._due[task] = deadline_s
+    def add(self, task: asyncio.Task[Any], deadline_s: float, call: Call | None = None) -> None:
+        """Cancel `task` some time after `deadline_s` unless it is removed before.
+
+        With a `call`, whose body has been read, also when its client leaves.
+        """
+        self._due[task] = (deadline_s, call)
         if self._timer is None:
             self._timer = self._loop.call_later(_PERIOD_S, self._look)
 
     def remove(self, task: asyncio.Task[Any]) -> None:
         """The task has ended in time, or has answered."""
         self._due.pop(task, None)
+        if self._watched:
+            self._watched.discard(task)
         if self._ended:
             self._ended.pop(task, None)
 
@@ -48,7 +60,15 @@ class Overdue:
     def _look(self) -> None:
         self._timer = None
         late_s = monotonic() - _PERIOD_S
-        for task in [task for task, deadline_s in self._due.items() if deadline_s <= late_s]:
-            self.end(task, DeadlineExceeded("the time allowed for this request is over"))
+        for task, (deadline_s, call) in tuple(self._due.items()):
+            if deadline_s <= late_s:
+                self.end(task, DeadlineExceeded("the time allowed for this request is over"))
+            elif call is not None and call.arrived_s <= late_s and task not in self._watched:
+                self._watched.add(task)
+                call.watch(partial(self._left, task))
         if self._due:
             self._timer = self._loop.call_later(_PERIOD_S, self._look)
+
+    def _left(self, task: asyncio.Task[Any]) -> None:
+        if task in self._due:  # and has no answer yet
+            self.end(task, Cancelled("the client left before the answer"))

@@ -60,9 +60,12 @@ async def _send_rest(
         raise
     except BaseException as error:  # the head is sent: only the stream itself can still tell
         if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            why = ended()
             call.cancel()
-            if (why := ended()) is None:
+            if why is None:
                 raise
+            if isinstance(why, Cancelled):
+                call.status = Cancelled.status
             words, code = answer.last_words(why), why.code
         else:
             _log.error("the stream of request %s failed\n%s", call.id, told_in_full(error, call.private))

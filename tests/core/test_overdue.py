@@ -3,6 +3,7 @@
 import asyncio
 from time import monotonic
 
+from modelapp.call import Call
 from modelapp.overdue import Overdue
 
 
@@ -37,3 +38,31 @@ def test_nothing_ends_early() -> None:
         return monotonic() - start
 
     assert asyncio.run(live()) >= 0.3
+
+
+def test_a_client_that_leaves_ends_what_takes_longer_than_a_moment() -> None:
+    """Whether it leaves before it is watched or after; one that stays is left alone, and so is an answered request."""
+
+    async def live() -> list[str]:
+        overdue = Overdue(asyncio.get_running_loop())
+
+        def start(seconds: float, leaves_s: float) -> tuple[asyncio.Task[None], Call]:
+            async def disconnect() -> None:
+                await asyncio.sleep(leaves_s)
+
+            call = Call(monotonic(), disconnect=disconnect)
+            task = asyncio.create_task(asyncio.sleep(seconds))
+            overdue.add(task, monotonic() + 60, call)
+            return task, call
+
+        found = [start(5, 0.0), start(5, 0.4), start(0.6, 60), start(5, 0.3)]
+        overdue.remove(found[3][0])
+        await asyncio.wait([task for task, _ in found[:3]])
+        why = [overdue.why(task) for task, _ in found]
+        for task, call in found:
+            overdue.remove(task)
+            call.close()
+            task.cancel()
+        return [type(error).__name__ for error in why]
+
+    assert asyncio.run(live()) == ["Cancelled", "Cancelled", "NoneType", "NoneType"]
