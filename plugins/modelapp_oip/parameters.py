@@ -24,6 +24,12 @@ def parameters_of(holder: Mapping[str, Any], what: str = "the request") -> Mappi
     return cast("Mapping[str, Any]", given)
 
 
+def refuse_shared_memory(parameters: Mapping[str, Any], what: str) -> None:
+    """Raise InvalidInput where a tensor is said to lie in shared memory."""
+    if "shared_memory_region" in parameters:
+        raise InvalidInput(f"{what} is in shared memory, which is not served here; send it in the request")
+
+
 def id_of(document: Mapping[str, Any]) -> str:
     """The "id" of a decoded request, "" where it has none. Raises InvalidInput."""
     request_id = document.get("id")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.leaves import leaf_kinds
 from modelapp_oip.datatypes import BINARY_ONLY, check_datatype, check_shape, dtype_of
-from modelapp_oip.parameters import parameters_of
+from modelapp_oip.parameters import parameters_of, refuse_shared_memory
 from modelapp_oip.raw import read_raw
 
 #: What the elements of a JSON list may be, for each kind of datatype: a number is not a flag, "7" not 7.
@@ -70,6 +70,7 @@ def read_tensor(tensor: Any, tail: Tail) -> tuple[str, NDArray[Any]]:
     datatype, shape = check_datatype(name, tensor.get("datatype")), tensor.get("shape")
     count = check_shape(name, shape)
     given = parameters_of(tensor, f'input "{name}"')
+    refuse_shared_memory(given, f'input "{name}"')
     if "binary_data_size" in given:
         if "data" in tensor:
             raise InvalidInput(f'input "{name}" has "data" and binary data; send one of them', field=name)

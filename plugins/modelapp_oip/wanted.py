@@ -8,7 +8,7 @@ import attrs
 from modelapp.errors import InvalidInput
 from modelapp.signature import Signature, TensorSpec
 from modelapp_oip.datatypes import BINARY_ONLY, shown
-from modelapp_oip.parameters import flag, number, parameters_of
+from modelapp_oip.parameters import flag, number, parameters_of, refuse_shared_memory
 
 
 @attrs.frozen
@@ -57,6 +57,7 @@ class Outputs:
         return list(chosen.values())
 
     def _want(self, spec: TensorSpec, parameters: Mapping[str, Any], *, binary: bool) -> Wanted:
+        refuse_shared_memory(parameters, f'output "{spec.name}"')
         binary = flag(parameters, "binary_data", default=binary)
         classes = number(parameters, "classification")
         if classes and spec.datatype == "BYTES":

@@ -168,6 +168,7 @@ def read_json(tensor: dict[str, Any]) -> int:
         ({"parameters": {"binary_data_size": 24}, "data": [1]}, 'has "data" and binary data; send one of them'),
         ({"parameters": {}}, 'input "x" must have its "data" as a list'),
         ({"datatype": "FP16", "parameters": {}}, "FP16, which has no JSON form; send it as binary data"),
+        ({"parameters": {"shared_memory_region": "r"}}, 'input "x" is in shared memory, which is not served here'),
         ({"parameters": [1]}, 'the "parameters" of input "x" must be an object'),
     ],
 )

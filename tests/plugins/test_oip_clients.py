@@ -194,6 +194,21 @@ def test_empty_tensors(client) -> None:
         client.infer("float32", [sent("x", np.zeros((0, 2), np.float32), "FP32")])
 
 
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bytes", "bool"])
+def test_large_tensors(client, dtype: str, binary: bool) -> None:
+    """Half a megabyte and more, read and written beside the loop where that would take it long."""
+    array = np.arange(150_000).reshape(2, -1).astype(numpy_dtype(dtype))
+    if dtype == "bytes":
+        array = np.array([[str(number).encode() for number in row] for row in array], object)
+    outputs = [tritonclient.InferRequestedOutput("x", binary_data=binary)]
+
+    answer = client.infer(dtype, [sent("x", array, WIRE.get(dtype, dtype.upper()), binary=binary)], outputs=outputs)
+
+    wanted = array.astype(str) if dtype == "bytes" and not binary else array
+    np.testing.assert_array_equal(answer.as_numpy("x"), wanted)
+
+
 def test_more_rows_than_can_wait_are_refused_at_once(client) -> None:
     """A million rows cost their bytes and nothing else."""
     with pytest.raises(InferenceServerException, match="a request of 1000000 rows can never fit the queue"):

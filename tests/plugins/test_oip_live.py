@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelapp.testing import Answer, AppProject, RunningApp
 
@@ -134,6 +136,33 @@ def test_every_failure_is_one_shape(
     assert (answer.status, list(answer.json())) == (status, ["error"])
     assert told in answer.json()["error"]
     assert answer.headers["content-type"] == "application/json"
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_no_body_is_a_failure_of_ours(running: RunningApp, data: st.DataObject) -> None:
+    """Right requests, broken anywhere and under any headers, over HTTP: answered, or refused in words."""
+    tensor = {"name": "x", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": 16}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    body = bytearray(data.draw(st.sampled_from([head + struct.pack("<4f", 1, 2, 3, 4), json.dumps(x(1, 2)).encode()])))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(body)))
+        body[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    raw = bytes(body)
+    encoding, pack = data.draw(
+        st.sampled_from(
+            [("", bytes), ("gzip", gzip.compress), ("deflate", zlib.compress), ("gzip", bytes), ("br", bytes)]
+        )
+    )
+    headers = {"content_encoding": encoding} if encoding else {}
+    if length := data.draw(st.sampled_from(["", str(len(head)), "0", "-1", "1e3", "99999999999999999999"])):
+        headers["inference_header_content_length"] = length
+    path = data.draw(st.sampled_from([INFER, "/v2/models/word/infer", "/v2/models/affine/generate"]))
+
+    answer = ask(running, "POST", path, pack(raw), **headers)
+
+    assert answer.status == 200 or 400 <= answer.status < 500
+    assert answer.status == 200 or list(answer.json()) == ["error"]
 
 
 def test_a_full_queue_is_429_with_a_time(running: RunningApp) -> None:
