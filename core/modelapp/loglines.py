@@ -25,6 +25,7 @@ MOST_ALIKE = 20
 _KIND_CHARS = 80
 _PIPE_BYTES = 4096  # a pipe that takes anything takes as much in one piece
 _PATIENCE_MS = 250
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "fields", "taskName", "told"}
 
 
@@ -50,7 +51,7 @@ def _uncaught(where: str, kind: Any, error: Any, place: Any) -> None:
 def json_line(level: str, logger: str, message: str, created_s: float, fields: Mapping[str, Any]) -> str:
     """One line, without its end. `created_s` is `time.time`'s; what JSON does not know of `fields` is told as text."""
     line = {"time": moment(created_s), "level": level, "logger": logger, "message": message, **fields}
-    return json.dumps(line, ensure_ascii=False, default=str)
+    return _encode(line)
 
 
 def moment(time_s: float) -> str:
