@@ -119,7 +119,8 @@ class Wire:
         request_id = id_of(document)
         parameters = parameters_of(document)
         binary, outputs = flag(parameters, "binary_data_output"), document.get("outputs")
-        wanted = self._outputs.all(binary=binary) if outputs is None else self._outputs.chosen(outputs, binary=binary)
+        everything = outputs is None or outputs == []  # as Triton takes an empty list
+        wanted = self._outputs.all(binary=binary) if everything else self._outputs.chosen(outputs, binary=binary)
         return arrays, wanted, request_id, parameters
 
     def _refuse_records(self) -> None:

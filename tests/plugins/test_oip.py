@@ -158,7 +158,11 @@ def test_infer_takes_text() -> None:
 
 def test_infer_sends_the_outputs_asked_for() -> None:
     """`outputs` selects; an unknown one is refused by name."""
-    assert infer("affine", x([1, 2]), outputs=[{"name": "y"}])[0] == 200
+    for outputs in ([{"name": "y"}], [], None):
+        status, body = infer("affine", x([1, 2]), outputs=outputs, id=None, parameters=None)
+        assert (status, [output["name"] for output in body["outputs"]]) == (200, ["y"])
+    status, body = infer("affine", x([1, 2]), outputs=[{"name": "y"}, {"name": "y"}])
+    assert (status, body) == (400, {"error": 'output "y" stands twice in "outputs"'})
     status, body = infer("affine", x([1, 2]), outputs=[{"name": "z"}])
     assert (status, body) == (400, {"error": "model \"affine\" has no output 'z'; its outputs: y"})
 
