@@ -66,6 +66,8 @@ class Call:
     first_s: float = 0.0
     """When the first piece of a streamed answer was ready; 0 where it came in one."""
     ended_s: float = 0.0
+    heard: bool = False
+    """Whether all of it has arrived."""
     bytes_in: int = 0
     bytes_out: int = 0
     rows: int = 0

@@ -98,13 +98,14 @@ class Edge:
                 call.deadline_s = call.arrived_s + timeout_s
             body = b""
             if method not in _BODILESS:
-                task = self._watch(call.deadline_s or call.arrived_s + BODY_TIMEOUT_S)
+                task = self._watch(call.deadline_s or call.arrived_s + BODY_TIMEOUT_S, call)
                 body = await _read_body(route.max_body_bytes, headers, protocol)
                 call.bytes_in = len(body)
-                self._overdue.add(task, call.deadline_s or inf, call)
+                if timeout_s is None:
+                    self._overdue.add(task, inf, call)
             elif timeout_s is not None:
                 task = self._watch(call.arrived_s + timeout_s, call)
-            unread = False
+            unread, call.heard = False, True
             request = HttpRequest(method, path, scope.query_string, headers, body, params, call)
             answer = await route.handler(request)
             if isinstance(answer, HttpStream):
@@ -153,7 +154,7 @@ class Edge:
             call.arm = headers.get(ARM_HEADER, "")
         return call
 
-    def _watch(self, deadline_s: float, call: Call | None = None) -> "asyncio.Task[Any]":
+    def _watch(self, deadline_s: float, call: Call) -> "asyncio.Task[Any]":
         task = asyncio.current_task(self._loop)
         assert task is not None  # the server runs each request in a task
         self._overdue.add(task, deadline_s, call)

@@ -25,16 +25,13 @@ class Overdue:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: dict[asyncio.Task[Any], tuple[float, Call | None]] = {}
+        self._due: dict[asyncio.Task[Any], tuple[float, Call]] = {}
         self._watched: set[asyncio.Task[Any]] = set()
         self._ended: dict[asyncio.Task[Any], RequestError] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, task: asyncio.Task[Any], deadline_s: float, call: Call | None = None) -> None:
-        """Cancel `task` some time after `deadline_s` unless it is removed before.
-
-        With a `call`, whose body has been read, also when its client leaves.
-        """
+    def add(self, task: asyncio.Task[Any], deadline_s: float, call: Call) -> None:
+        """Cancel `task` some time after `deadline_s`, or when the client of `call` leaves; not once it is removed."""
         self._due[task] = (deadline_s, call)
         if self._timer is None:
             self._timer = self._loop.call_later(_PERIOD_S, self._look)
@@ -63,7 +60,7 @@ class Overdue:
         for task, (deadline_s, call) in tuple(self._due.items()):
             if deadline_s <= late_s:
                 self.end(task, DeadlineExceeded("the time allowed for this request is over"))
-            elif call is not None and call.arrived_s <= late_s and task not in self._watched:
+            elif call.heard and call.arrived_s <= late_s and task not in self._watched:
                 self._watched.add(task)
                 call.watch(partial(self._left, task))
         if self._due:

@@ -13,9 +13,9 @@ def test_only_what_is_overdue_is_ended() -> None:
     async def live() -> tuple[bool, bool, list[bool]]:
         overdue = Overdue(asyncio.get_running_loop())
         tasks = [asyncio.create_task(asyncio.sleep(0.5)) for _ in range(3)]
-        overdue.add(tasks[0], monotonic() + 0.05)
-        overdue.add(tasks[1], monotonic() + 60)
-        overdue.add(tasks[2], monotonic() + 0.05)
+        overdue.add(tasks[0], monotonic() + 0.05, Call(monotonic()))
+        overdue.add(tasks[1], monotonic() + 60, Call(monotonic()))
+        overdue.add(tasks[2], monotonic() + 0.05, Call(monotonic()))
         overdue.remove(tasks[2])
         await asyncio.wait(tasks)
         expired = [overdue.why(task) is not None for task in tasks]
@@ -33,7 +33,7 @@ def test_nothing_ends_early() -> None:
         overdue = Overdue(asyncio.get_running_loop())
         start = monotonic()
         task = asyncio.create_task(asyncio.sleep(5))
-        overdue.add(task, start + 0.2)
+        overdue.add(task, start + 0.2, Call(start))
         await asyncio.wait([task])
         return monotonic() - start
 
@@ -51,6 +51,7 @@ def test_a_client_that_leaves_ends_what_takes_longer_than_a_moment() -> None:
                 await asyncio.sleep(leaves_s)
 
             call = Call(monotonic(), disconnect=disconnect)
+            call.heard = True
             task = asyncio.create_task(asyncio.sleep(seconds))
             overdue.add(task, monotonic() + 60, call)
             return task, call
