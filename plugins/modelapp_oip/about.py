@@ -39,6 +39,14 @@ def model_of(service: Service, params: Mapping[str, str]) -> ModelService:
     return model
 
 
+def why_not_ready(service: Service, model: ModelService) -> str:
+    """Why a request to the model would not be answered now; "" where it would."""
+    readiness = service.readiness()
+    if not model.ready:
+        return model.not_ready().message
+    return "" if readiness.ready and readiness.models.get(model.name, True) else readiness.reason or "not ready"
+
+
 def signature_of(model: ModelService) -> Signature:
     """What goes in and comes out. Raises NotReady where the model is not loaded."""
     if model.signature is None:

@@ -122,8 +122,8 @@ class _Routes:
 
     async def model_ready(self, request: HttpRequest) -> HttpResponse:
         model = about.model_of(self._service, request.params)
-        if not model.ready:
-            return _json({"name": model.name, "ready": False, "error": model.not_ready().message}, status=503)
+        if reason := about.why_not_ready(self._service, model):
+            return _json({"name": model.name, "ready": False, "error": reason}, status=503)
         return _json({"name": model.name, "ready": True})
 
     async def model_metadata(self, request: HttpRequest) -> HttpResponse:

@@ -19,8 +19,8 @@ from modelapp.runtime import Rows
 from modelapp.service import Readiness
 from modelapp.signature import Signature, TensorSpec
 from modelapp.tensors import check_inputs
-from modelapp_oip.rest import oip_routes
 from modelapp_oip.datatypes import BINARY_ONLY, DATATYPES, dtype_of
+from modelapp_oip.rest import oip_routes
 from modelapp_oip.statistics import Statistics
 from modelapp_oip.tensors import Tail, read_tensor, write_tensor
 
@@ -122,6 +122,8 @@ def test_health_has_a_body() -> None:
         503,
         {"live": True, "ready": False, "error": "the app is starting"},
     )
+    stopping = {"name": "affine", "ready": False, "error": "the app is starting"}
+    assert ask("GET", "/v2/models/affine/ready", service=service) == (503, stopping)
     assert ask("GET", "/v2/models/affine/ready") == (200, {"name": "affine", "ready": True})
     assert ask("GET", "/v2/models/late/ready")[0] == 503
 
