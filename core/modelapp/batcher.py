@@ -54,6 +54,8 @@ class Batcher:
         self._clock = clock
         self._make_threads = threads
         self._dispatcher = Dispatcher(limits)
+        self.limits = limits
+        """The bounds it obeys."""
         self._loop = asyncio.get_running_loop()
         self._threads = self._new_threads(limits)
         self._pump_due = False
@@ -65,20 +67,16 @@ class Batcher:
 
     def tune(self, limits: Limits) -> None:
         """Obey other bounds from now on. Whoever waits keeps the place, also a work that is too large now."""
-        if limits == self._dispatcher.limits:
+        if limits == self.limits:
             return
-        self._dispatcher.queue.retune(limits)
+        self._dispatcher.retune(limits)
+        self.limits = limits
         threads, self._threads = self._threads, self._new_threads(limits)
         threads.shutdown(wait=False)  # what runs there still ends
         self._pump_soon()
 
     def _new_threads(self, limits: Limits) -> Executor:
         return self._make_threads(limits.concurrency, f"model-{self._name}")
-
-    @property
-    def limits(self) -> Limits:
-        """The bounds it obeys."""
-        return self._dispatcher.limits
 
     @property
     def waiting_rows(self) -> int:
@@ -121,7 +119,8 @@ class Batcher:
         return await self._wait_watched(self._admit(parts, call), call)
 
     def _admit(self, parts: Sequence[Part], call: Call) -> list[Work]:
-        level, now_s = self._checked(call)
+        now_s = self._checked(call)
+        level = self._dispatcher.level(call.priority)
         works = [
             Work(
                 part,
@@ -139,15 +138,15 @@ class Batcher:
         self._pump_soon()
         return works
 
-    def _checked(self, call: Call) -> tuple[int, float]:
-        """The level of a request that may still run, and the time now. Raises RequestError."""
+    def _checked(self, call: Call) -> float:
+        """The time now, at which a request may still run. Raises RequestError."""
         now_s = self._clock()
         call.check(now_s)
         if self._dead is not None:
             raise self._dead.again()
         if self._closed:
             raise NotReady(f'model "{self._name}" is stopping', retry_after_s=1)
-        return self._dispatcher.level(call.priority), now_s
+        return now_s
 
     async def _wait_watched(self, works: Sequence[Work], call: Call) -> list[Any]:
         """Wait, and give up as soon as the client leaves."""
@@ -163,14 +162,18 @@ class Batcher:
 
     def _run_lone(self, part: Part, call: Call) -> Any:
         """Run one request on the loop, past the queue, which is empty."""
-        _, now_s = self._checked(call)
-        batch = Batch((Work(part, arrived_s=now_s, call=call),))
-        batch.started_s, batch.run = now_s, Run(part.rows)
-        ended = self._runner.run_lone(batch)
-        self._account(batch, ended)
+        now_s = self._checked(call)
+        if call.priority:
+            self._dispatcher.level(call.priority)
+        run, limits = Run(part.rows), self.limits
+        ended = self._runner.run_lone(part, run)
+        self._meter.account_lone(part, call, run, now_s, ended, limits)
         outcome = ended.outcomes[0]
         if isinstance(outcome, BaseException):
+            self._look_for_death(ended.outcomes)
             raise self._told(outcome)
+        cost = limits.cost(part.rows, part.tokens, part.longest)
+        self._dispatcher.pacing.learn(cost, 1, ended.seconds, run.infer_s)
         return outcome
 
     def _pump_soon(self) -> None:
@@ -201,7 +204,7 @@ class Batcher:
 
     def _start(self, batch: Batch) -> bool:
         """Start a batch; True where it ran, and ended, on the loop."""
-        limits = self._dispatcher.limits
+        limits = self.limits
         inline = self._dispatcher.pacing.stays(batch.cost(limits))
         batch.run = Run(batch.rows, None if inline else batch.deadline_s)
         if inline:
@@ -233,7 +236,7 @@ class Batcher:
         # A run that failed says nothing about the time of one that works.
         if not ended.extra_runs and not isinstance(ended.outcomes[0], BaseException):
             self._dispatcher.learn(batch, ended.seconds, batch.run.infer_s)
-        self._meter.account(batch, ended, self._dispatcher.limits)
+        self._meter.account(batch, ended, self.limits)
         self._look_for_death(ended.outcomes)
 
     def _look_for_death(self, outcomes: Sequence[Any]) -> None:

@@ -64,6 +64,10 @@ class State(Enum):
     """It has its outcome, or nobody waits for one."""
 
 
+# A member is found more quickly by a name of its own, and this happens for every request several times.
+NEW, WAITING, RUNNING, OVER = State
+
+
 class Work:
     """A part on its way. Times are seconds. `future` and `call` are for whoever waits; no decision looks at them."""
 
@@ -86,7 +90,7 @@ class Work:
         self.future = future
         self.call = call
         self.order = 0
-        self.state = State.NEW
+        self.state = NEW
 
     def is_late(self, now_s: float) -> bool:
         """Whether its deadline has passed."""
@@ -117,7 +121,8 @@ class Batch:
         self.works.append(work)
         self.rows += part.rows
         self.tokens += part.tokens
-        self.longest = max(self.longest, part.longest)
+        if part.longest > self.longest:
+            self.longest = part.longest
 
     def cost(self, limits: Limits) -> float:
         """What the run costs."""
@@ -136,6 +141,8 @@ class Batch:
     def has_room(self, work: Work, limits: Limits) -> bool:
         """Whether a work may be added; the first always may."""
         part = work.part
-        return not self.works or limits.allow(
-            self.rows + part.rows, self.tokens + part.tokens, max(self.longest, part.longest)
-        )
+        if not self.works:
+            return True
+        if not limits.max_cost:
+            return self.rows + part.rows <= limits.max_rows
+        return limits.allow(self.rows + part.rows, self.tokens + part.tokens, max(self.longest, part.longest))

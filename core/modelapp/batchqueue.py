@@ -7,7 +7,7 @@ within a level in their order, up to the first that does not fit.
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 
-from modelapp.batching import Batch, Limits, State, Work
+from modelapp.batching import RUNNING, WAITING, Batch, Limits, Work
 from modelapp.costs import Arrivals, CostLine, waiting_pays
 
 PATIENCE = 8
@@ -61,11 +61,6 @@ class BatchQueue:
         self._count = 0
         self._idle_since_s: float | None = None
 
-    @property
-    def limits(self) -> Limits:
-        """The bounds it keeps to."""
-        return self._limits
-
     def retune(self, limits: Limits) -> None:
         """Keep to other bounds. Whoever waits keeps the place; a level that is no more counts as the last one."""
         waiting, known = sorted(self, key=_order), len(self._levels)
@@ -87,7 +82,7 @@ class BatchQueue:
         """Let works of one request wait."""
         for work in works:
             work.order = self._count
-            work.state = State.WAITING
+            work.state = WAITING
             self._count += 1
             self.rows += work.part.rows
             self._levels[work.level - 1].append(work)
@@ -163,33 +158,40 @@ class BatchQueue:
     def _batch(self, leader: Work, now_s: float, late: list[Work]) -> Batch:
         batch = Batch()
         heads = [level.head() for level in self._levels] if len(self._levels) > 1 else ()
-        self._move(leader, batch)
+        if heads:
+            self.remove(leader)
+            leader.state = RUNNING
+            batch.add(leader)
         for level in self._levels:
             if not self._fill(batch, level, leader.part.key, now_s, late):
                 break
         for level, head in zip(self._levels, heads, strict=False):
-            passed = head is not None and head.state is State.WAITING and head not in late
+            passed = head is not None and head.state is WAITING and head not in late
             level.passed_over = level.passed_over + 1 if passed else 0
         return batch
 
     def _fill(self, batch: Batch, level: _Level, key: Hashable, now_s: float, late: list[Work]) -> bool:
         """Add what may share the run; False where one did not fit, and nobody may overtake it."""
         lane = level.lanes.get(key)
+        if lane is None:
+            return True
+        limits, rows, fits = self._limits, 0, True
         while lane:
             work = lane[0]
-            if work.is_late(now_s):
-                self.remove(work)
+            if work.deadline_s is not None and work.deadline_s <= now_s:
                 late.append(work)
-            elif batch.has_room(work, self._limits):
-                self._move(work, batch)
+            elif batch.has_room(work, limits):
+                work.state = RUNNING
+                batch.add(work)
             else:
-                return False
-        return True
-
-    def _move(self, work: Work, batch: Batch) -> None:
-        self.remove(work)
-        work.state = State.RUNNING
-        batch.add(work)
+                fits = False
+                break
+            rows += work.part.rows
+            lane.popleft()
+        self.rows -= rows
+        if not lane:
+            del level.lanes[key]
+        return fits
 
 
 def _order(work: Work) -> int:

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic, thread_time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import attrs
-
-from modelapp.batching import Batch, Part, State, Work
+from modelapp.batching import OVER, Batch, Part, Work
 from modelapp.cpuclock import CpuClock
 from modelapp.current import work_for
 from modelapp.errors import Cancelled, DeadlineExceeded
@@ -24,8 +22,7 @@ class Executes(Protocol):
         ...
 
 
-@attrs.frozen
-class Ended:
+class Ended(NamedTuple):
     """A run that has ended: one outcome a work, how long all took, and what of the processor where that was watched."""
 
     outcomes: Sequence[Any]
@@ -56,13 +53,13 @@ class Runner:
         cpu_s = 0.0 if not watched else thread_time() - begun if inline else self._cpu.end(begun)
         return Ended(isolated.outcomes, seconds, cpu_s, isolated.extra_runs)
 
-    def run_lone(self, batch: Batch) -> Ended:
-        """Run the only work of a batch in its own request's task."""
+    def run_lone(self, part: Part, run: Run) -> Ended:
+        """Run the only part of a request in that request's own task."""
         watched = self._observers.watching
         begun = thread_time() if watched else 0.0
         started_s = self._clock()
         try:
-            outcome = self._execution.run((batch.works[0].part,), batch.run)[0]
+            outcome = self._execution.run((part,), run)[0]
         except BaseException as error:  # an outcome like any other; a model may also call sys.exit
             outcome = error
         return Ended((outcome,), self._clock() - started_s, thread_time() - begun if watched else 0.0)
@@ -72,7 +69,7 @@ class Runner:
         if run.cancelled:
             raise Cancelled("nobody waits for this run any more")
         now_s = self._clock()
-        wanted = [work for work in works if work.state is not State.OVER and not work.is_late(now_s)]
+        wanted = [work for work in works if work.state is not OVER and not work.is_late(now_s)]
         answers = self._execution.run([work.part for work in wanted], run) if wanted else ()
         if len(wanted) == len(works):
             return answers

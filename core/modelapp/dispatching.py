@@ -7,7 +7,7 @@ outcome, by `bury` when its model dies, or by its own waiter, who gives up with 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from modelapp.batching import Batch, Limits, State, Work
+from modelapp.batching import OVER, RUNNING, WAITING, Batch, Limits, Work
 from modelapp.batchqueue import BatchQueue
 from modelapp.costs import CostLine
 from modelapp.drainrate import DrainRate
@@ -30,21 +30,23 @@ class Dispatcher:
     """One model's queue and its runs in progress. Times are seconds on a clock that the caller reads."""
 
     def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        """The bounds it keeps to."""
         self.costs = CostLine()
         self.pacing = Pacing(self.costs)
         self.queue = BatchQueue(limits, self.costs)
         self.running: set[Batch] = set()
         self._drain = DrainRate()
 
-    @property
-    def limits(self) -> Limits:
-        """The bounds it keeps to."""
-        return self.queue.limits
+    def retune(self, limits: Limits) -> None:
+        """Keep to other bounds. Whoever waits keeps the place."""
+        self.limits = limits
+        self.queue.retune(limits)
 
     @property
     def busy(self) -> bool:
         """Whether no run may start."""
-        return len(self.running) >= self.queue.limits.concurrency
+        return len(self.running) >= self.limits.concurrency
 
     @property
     def idle(self) -> bool:
@@ -53,11 +55,13 @@ class Dispatcher:
 
     def level(self, priority: int) -> int:
         """The level of a request's `priority`, 0 being the model's default. Raises InvalidInput."""
+        if not priority:
+            return self.limits.default_level
         levels = self.limits.levels
         if not 0 <= priority <= levels:
             told = f"priorities are 1 to {levels}" if levels > 1 else "the only priority is 1"
             raise InvalidInput(f"there is no priority {priority}; {told}, and 0 for the default", field="priority")
-        return priority or self.limits.default_level
+        return priority
 
     def admit(self, works: Sequence[Work], now_s: float) -> None:
         """Let the works of one request wait, all or none. Raises QueueFull with the time until there should be room,
@@ -80,7 +84,7 @@ class Dispatcher:
             return None, late
         batch = self.queue.take(now_s, late)
         for work in late:
-            work.state = State.OVER
+            work.state = OVER
         if batch is not None:
             self.running.add(batch)
             self._drain.began(now_s)
@@ -101,21 +105,23 @@ class Dispatcher:
 
     def answers(self, batch: Batch, outcomes: Sequence[Any]) -> list[tuple[Work, Any]]:
         """Who of a batch is still to be told, and what. Nobody is named twice."""
-        told = [pair for pair in zip(batch.works, outcomes, strict=True) if pair[0].state is not State.OVER]
-        for work, _ in told:
-            work.state = State.OVER
+        told = []
+        for work, outcome in zip(batch.works, outcomes, strict=True):
+            if work.state is not OVER:
+                work.state = OVER
+                told.append((work, outcome))
         return told
 
     def desert(self, works: Iterable[Work], now_s: float) -> list[Batch]:
         """Nobody waits for these works any more: they never run. Returns runs that are left without any waiter."""
         for work in works:
-            if work.state is State.WAITING:
+            if work.state is WAITING:
                 self.queue.remove(work)
-            work.state = State.OVER
+            work.state = OVER
         deserted = [
             batch
             for batch in self.running
-            if batch.deserted_s is None and all(work.state is State.OVER for work in batch.works)
+            if batch.deserted_s is None and all(work.state is OVER for work in batch.works)
         ]
         for batch in deserted:
             batch.deserted_s = now_s
@@ -138,7 +144,7 @@ class Dispatcher:
         works = list(self.queue)
         for work in works:
             self.queue.remove(work)
-            work.state = State.OVER
+            work.state = OVER
         return works
 
     def is_stuck(self, now_s: float) -> bool:
@@ -147,4 +153,4 @@ class Dispatcher:
         return self.busy and now_s - max(since) > _STUCK_S
 
     def _awaited(self) -> Iterable[Work]:
-        return (work for batch in self.running for work in batch.works if work.state is State.RUNNING)
+        return (work for batch in self.running for work in batch.works if work.state is RUNNING)

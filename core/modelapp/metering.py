@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from modelapp.batching import Batch, Limits
+from modelapp.batching import Batch, Limits, Part, Work
 from modelapp.batchrun import Ended
 from modelapp.call import Call
 from modelapp.errors import RequestError
 from modelapp.observing import ModelFigures, ModelRun, Observers
+from modelapp.runtime import Run
 
 
 class Meter:
@@ -33,24 +34,38 @@ class Meter:
                 times["batch"] = times.get("batch", 0.0) + batch.held_s * 1e3
             times["execute"] = times.get("execute", 0.0) + execute_ms
         if batch.works[0].call.protocol:  # the warm-up came by none
-            self._add(batch, ended, queue_s)
+            failed = 0
+            for outcome in ended.outcomes:
+                if isinstance(outcome, BaseException):
+                    failed += 1
+            self._add(batch.rows, len(batch.works), batch.started_s, batch.run, ended, failed, queue_s)
         if self._observers.watching:
             self._tell(batch, ended, limits)
 
-    def _add(self, batch: Batch, ended: Ended, queue_s: float) -> None:
-        failed = 0
-        for outcome in ended.outcomes:
-            if isinstance(outcome, BaseException):
-                failed += 1
+    def account_lone(self, part: Part, call: Call, run: Run, started_s: float, ended: Ended, limits: Limits) -> None:
+        """A request has run past the queue, alone."""
+        times = call.timings_ms
+        times["queue"] = times.get("queue", 0.0)
+        times["execute"] = times.get("execute", 0.0) + ended.seconds * 1e3
+        if call.protocol:
+            self._add(part.rows, 1, started_s, run, ended, isinstance(ended.outcomes[0], BaseException), 0.0)
+        if self._observers.watching:
+            batch = Batch((Work(part, arrived_s=started_s, call=call),))
+            batch.started_s, batch.run = started_s, run
+            self._tell(batch, ended, limits)
+
+    def _add(
+        self, rows: int, requests: int, started_s: float, run: Run, ended: Ended, failed: int, queue_s: float
+    ) -> None:
         self.figures.add(
-            batch.rows,
-            requests=len(batch.works),
+            rows,
+            requests=requests,
             failed=failed,
             queue_s=queue_s,
             run_s=ended.seconds,
-            infer_s=batch.run.infer_s,
+            infer_s=run.infer_s,
             extra_runs=ended.extra_runs,
-            started_s=batch.started_s,
+            started_s=started_s,
         )
 
     def _tell(self, batch: Batch, ended: Ended, limits: Limits) -> None:

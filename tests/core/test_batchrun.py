@@ -115,7 +115,7 @@ def test_processor_time_is_measured_while_somebody_watches() -> None:
     thread = threading.Thread(target=lambda: spent.append(watched.run(batch_of(1), inline=False, rerun=True)))
     thread.start()
     thread.join()
-    spent += [watched.run(batch_of(1), inline=True, rerun=True), watched.run_lone(batch_of(1))]
+    spent += [watched.run(batch_of(1), inline=True, rerun=True), watched.run_lone(Part(1, 1), Run())]
 
     assert all(0.019 < ended.cpu_s < 0.05 for ended in spent)
     assert Runner(model, Observers()).run(batch_of(1), inline=True, rerun=True).cpu_s == 0.0
@@ -127,5 +127,5 @@ def test_lone_run_has_an_outcome_like_any_other() -> None:
     def leave() -> None:
         raise SystemExit(3)
 
-    assert Runner(Model(), Observers()).run_lone(batch_of(4)).outcomes == (8,)
-    assert isinstance(Runner(Model(leave), Observers()).run_lone(batch_of(4)).outcomes[0], SystemExit)
+    assert Runner(Model(), Observers()).run_lone(Part(4, 1), Run()).outcomes == (8,)
+    assert isinstance(Runner(Model(leave), Observers()).run_lone(Part(4, 1), Run()).outcomes[0], SystemExit)

@@ -240,7 +240,7 @@ class DispatcherMachine(RuleBasedStateMachine):
                 one.seen = 0
                 one.ahead = len(self.waiting)
         self.limits = limits
-        self.dispatcher.queue.retune(limits)
+        self.dispatcher.retune(limits)
 
     @invariant()
     def counts_agree(self) -> None:
