@@ -37,6 +37,7 @@ max_body_mb = 1
 source = "tiny.onnx"
 runtime = "onnx"
 max_batch_size = 64
+max_queue = 2048
 threads = 1
 
 [endpoints.multiply]

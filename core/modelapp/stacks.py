@@ -81,10 +81,11 @@ def _threads() -> Iterator[dict[str, Any]]:
 
 
 def _account(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-    tasks = [[*frames(task)] for task in asyncio.all_tasks(loop)]
+    tasks = sorted(([*frames(task)] for task in asyncio.all_tasks(loop)), key=len)
     now_s = monotonic()
-    found = [(call, where) for where in tasks if (call := _call(where)) is not None]
-    requests = [_request(call, where, now_s) for call, where in sorted(found, key=lambda one: one[0].arrived_s)]
+    # The longest of a request's tasks is the one that does its work: others wait for its client to leave, say.
+    found = {call: where for where in tasks if (call := _call(where)) is not None}
+    requests = [_request(call, found[call], now_s) for call in sorted(found, key=lambda call: call.arrived_s)]
     return {"tasks": len(tasks), "requests": requests}
 
 

@@ -71,7 +71,7 @@ class Served:
         while not (self.project.folder / how).exists():
             assert time.monotonic() < until_s
             time.sleep(0.02)
-        time.sleep(0.1)
+        time.sleep(0.3)  # by now it is watched whether its client leaves, too
 
     def _ask(self, endpoint: str, how: str) -> None:
         try:

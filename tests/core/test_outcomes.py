@@ -121,7 +121,7 @@ class Served:
     def check(self, answer: Answer, status: int, code: str) -> Answer:
         """Client and watcher have heard the same."""
         assert (answer.status, answer.json()["error"]["code"]) == (status, code)
-        heard = self.told()[answer.headers["x-request-id"]]
+        heard = self.until_told(answer.headers["x-request-id"])  # which may come a moment after the answer
         assert heard[1:] == (code, status)
         return answer
 
