@@ -248,7 +248,7 @@ class Batcher:
         for work in self._dispatcher.bury():
             self._answer(work, died)
         if self._on_death is not None:
-            self._on_death(died)
+            self._loop.call_soon(self._on_death, died)  # whatever it does, everybody here is answered
 
     def _answer(self, work: Work, outcome: Any) -> None:
         future: asyncio.Future[Any] = work.future

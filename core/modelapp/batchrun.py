@@ -6,7 +6,7 @@ from time import monotonic, thread_time
 from typing import Any, NamedTuple, Protocol
 
 from modelapp.batching import OVER, Batch, Part, Work
-from modelapp.cpuclock import CpuClock
+from modelapp.cpuclock import clock_of_this_loop
 from modelapp.current import work_for
 from modelapp.errors import Cancelled, DeadlineExceeded
 from modelapp.isolation import Isolated, run_isolated
@@ -38,7 +38,7 @@ class Runner:
         self._execution = execution
         self._clock = clock
         self._observers = observers
-        self._cpu = CpuClock()
+        self._cpu = clock_of_this_loop()
 
     def run(self, batch: Batch, *, inline: bool, rerun: bool) -> Ended:
         """Run all works together; where that fails and `rerun` allows it, search the offender."""

@@ -7,6 +7,16 @@ each instant is shared equally; what other threads of the process do meanwhile c
 import threading
 import time
 
+_LOCAL = threading.local()
+
+
+def clock_of_this_loop() -> "CpuClock":
+    """The one clock for all models of the loop that this thread runs: their runs share the processor's time."""
+    clock: CpuClock | None = getattr(_LOCAL, "clock", None)
+    if clock is None:
+        clock = _LOCAL.clock = CpuClock()
+    return clock
+
 
 class CpuClock:
     """The processor time of one process but for the thread that made this clock: that of the loop. Thread-safe."""
@@ -22,7 +32,7 @@ class CpuClock:
         """What one run that was there all the time would have got."""
 
     def begin(self) -> float:
-        """A run begins; its share is what `end` says of the number returned here. Takes 1.5 microseconds."""
+        """A run begins; its share is what `end` says of the number returned here. Takes two microseconds, as `end` does."""
         with self._lock:
             self._share()
             self._runs += 1
@@ -38,7 +48,10 @@ class CpuClock:
     def _share(self) -> None:
         now_s = time.process_time()
         if self._loop is not None:
-            now_s -= time.clock_gettime(self._loop)
+            try:
+                now_s -= time.clock_gettime(self._loop)
+            except OSError:  # the loop's thread has ended, and this run has not
+                self._loop = None
         if self._runs:
             self._shared_s += max(0.0, now_s - self._seen_s) / self._runs
         self._seen_s = now_s

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from modelapp.cpuclock import CpuClock
+from modelapp.cpuclock import CpuClock, clock_of_this_loop
 
 
 @pytest.fixture
@@ -66,3 +66,24 @@ def test_real_work_on_a_thread_is_seen():
     spend(0.05)
     thread.join()
     assert 0.09 < found[0] < 0.12
+
+
+def test_models_of_one_loop_share_a_clock():
+    """Two models that run at the same time are not both charged with all; another thread's loop has its own."""
+    others = []
+    thread = threading.Thread(target=lambda: others.append(clock_of_this_loop()))
+    thread.start()
+    thread.join()
+
+    assert clock_of_this_loop() is clock_of_this_loop()
+    assert others[0] is not clock_of_this_loop()
+
+
+def test_loop_that_has_ended_does_no_harm():
+    """A run may outlive it."""
+    others = []
+    thread = threading.Thread(target=lambda: others.append(CpuClock()))
+    thread.start()
+    thread.join()
+
+    assert others[0].end(others[0].begin()) >= 0.0
