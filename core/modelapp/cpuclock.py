@@ -32,7 +32,7 @@ class CpuClock:
         """What one run that was there all the time would have got."""
 
     def begin(self) -> float:
-        """A run begins; its share is what `end` says of the number returned here. Takes two microseconds, as `end` does."""
+        """A run begins; `end` tells its share for the number returned here. Each takes about two microseconds."""
         with self._lock:
             self._share()
             self._runs += 1
