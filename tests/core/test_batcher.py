@@ -18,6 +18,7 @@ from modelapp.errors import (
     Cancelled,
     DeadlineExceeded,
     InvalidInput,
+    ModelDied,
     ModelFailed,
     NotReady,
     QueueFull,
@@ -353,6 +354,36 @@ def test_model_that_calls_exit_fails_its_request_only() -> None:
             await ask(batcher, value)
         with pytest.raises(ModelFailed):
             await ask(batcher, -1)
+        await batcher.close()
+
+    on_loop(scenario)
+
+
+def test_lone_quick_runs_obey_like_any_other() -> None:
+    """Past the queue a wrong priority is refused, and a death is told, once and for all."""
+
+    class Mortal(Doubler):
+        def _answer(self, parts: Sequence[Part], run: Run) -> list[Any]:
+            if any(part.payload == 17 for part in parts):
+                raise ModelDied("as told")
+            return [part.payload * 2 for part in parts]
+
+    async def scenario() -> None:
+        deaths: list[ModelDied] = []
+        batcher = Batcher("m", Mortal(), Limits(max_rows=4), on_death=deaths.append)
+        for value in range(45):
+            assert await ask(batcher, value % 10) == value % 10 * 2
+        for _ in range(20):
+            call = Call(asyncio.get_running_loop().time())
+            call.priority = 2
+            with pytest.raises(InvalidInput, match="the only priority is 1"):
+                await ask(batcher, 1, call=call)
+        with pytest.raises(ModelDied):
+            await ask(batcher, 17)
+        with pytest.raises(ModelDied):
+            await ask(batcher, 1)
+        await asyncio.sleep(0)
+        assert len(deaths) == 1
         await batcher.close()
 
     on_loop(scenario)

@@ -1,12 +1,15 @@
 """One run of a model over several requests."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelapp.app import Model, Pad
-from modelapp.batching import Part
+from modelapp.batching import Limits, Part
 from modelapp.errors import InvalidInput, LoadError, ModelFailed, OutOfMemory
 from modelapp.execution import Execution
 from modelapp.runtime import Rows, Run
@@ -189,3 +192,26 @@ def test_model_without_inputs_runs_one_request_at_a_time() -> None:
 
     assert constant.check({}) == Part({}, 1)
     assert constant.run([Part({}, 1)], Run())[0]["y"].tolist() == [[1.0]]  # type: ignore[index,call-overload]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=30),
+    cost=st.sampled_from(["rows", "tokens", "padded_tokens"]),
+    max_rows=st.integers(1, 6),
+)
+def test_pieces_are_within_all_bounds(lengths: list[int], cost: str, max_rows: int) -> None:
+    """Cut as late as rows and cost allow, in order, and nothing is lost."""
+    bound = 12 if cost != "rows" else 4
+    whole = execution(
+        lambda rows: rows, Signature(kind="records"), cost=cost, max_batch_cost=bound, max_batch_size=max_rows
+    )
+    limits = Limits(max_rows=max_rows, max_cost=bound, padded=cost == "padded_tokens")
+    records = [{"t": "a" * length, "n": place} for place, length in enumerate(lengths)]
+
+    pieces = whole.pieces(whole.check(records))
+
+    assert [record for piece in pieces for record in piece.payload] == records
+    assert all(limits.allow(piece.rows, piece.tokens, piece.longest) for piece in pieces)
+    for piece, later in itertools.pairwise(pieces):
+        more = whole.check([*piece.payload, later.payload[0]])
+        assert not limits.allow(more.rows, more.tokens, more.longest), "cut too early"
