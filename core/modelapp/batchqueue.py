@@ -63,10 +63,10 @@ class BatchQueue:
 
     def retune(self, limits: Limits) -> None:
         """Keep to other bounds. Whoever waits keeps the place; a level that is no more counts as the last one."""
-        waiting, known = sorted(self, key=_order), len(self._levels)
         self._limits = limits
-        if limits.levels == known:
+        if limits.levels == len(self._levels):
             return
+        waiting = sorted(self, key=_order)
         self._levels = [_Level() for _ in range(limits.levels)]
         for work in waiting:
             work.level = min(work.level, limits.levels)
