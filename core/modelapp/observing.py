@@ -18,8 +18,8 @@ class ModelRun:
     """
 
     __slots__ = (
-        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "held_s", "infer_s", "model", "outcome", "queued_s",
-        "rows", "span", "started_s",
+        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "held_s", "infer_s", "model", "outcome",
+        "queued_s", "rows", "span", "started_s",
     )  # fmt: skip
 
     def __init__(

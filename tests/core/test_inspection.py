@@ -186,6 +186,7 @@ def test_a_process_that_only_looks_like_a_replica_is_left_alone(tmp_path: Path) 
         other.kill()
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_told_as_such(served: Served) -> None:
     """The command does not wait for ever."""
     pid = replicas(served.project.folder / "app.toml")[0]

@@ -116,6 +116,7 @@ def until(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_its_address_is_told_and_its_requests_are_drained(started) -> None:
     """By SIGTERM the request in progress is answered, a new one refused, and the exit is clean."""
     project, port = started()

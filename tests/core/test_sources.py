@@ -224,6 +224,6 @@ def test_labels_that_cannot_be_read_are_told(root: Path, name: str, told: str) -
     """The error names the key."""
     (root / "models" / "garment.onnx").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(LoadError, match="models.m.labels") as failed:
+    with pytest.raises(LoadError, match=r"models\.m\.labels") as failed:
         labels(root, Model(name="m", source="s", runtime="onnx", labels=name))
     assert told in failed.value.message
