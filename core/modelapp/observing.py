@@ -186,12 +186,13 @@ class Observers:
                 self._drop(observer, error)
 
     def request_ended(self, call: Call) -> None:
-        """Tell of a request."""
+        """Tell of a request. Its runs are forgotten: they hold their calls, and such circles wait for the collector."""
         for observer in self._all:
             try:
                 observer.request_ended(call)
             except Exception as error:
                 self._drop(observer, error)
+        call.runs = ()
 
     def run_ended(self, run: ModelRun) -> None:
         """Tell of a run."""

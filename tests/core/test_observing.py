@@ -1,6 +1,8 @@
 """Observers are told, and none of them can harm the others."""
 
+import gc
 import logging
+import weakref
 
 from modelapp.call import Call
 from modelapp.observing import ModelRun, Observers
@@ -83,3 +85,32 @@ def test_one_that_watches_requests_alone_makes_nobody_tell_of_runs() -> None:
     observers.close()
     assert one.told == [call, "closed"]
     assert all_of_it.told == ["started", call, "closed"]
+
+
+class Silent:
+    """Watches, and keeps nothing."""
+
+    def request_ended(self, call: Call) -> None:
+        """Nothing."""
+
+    def run_ended(self, run: ModelRun) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_a_request_that_has_ended_waits_for_no_collector() -> None:
+    """A run holds its requests and each of them the run: left so, every request would be garbage that only gc finds."""
+    observers, call = Observers([Silent()]), Call(0.0)
+    run = ModelRun("m", device="cpu", calls=(call,), rows=1, cost=1.0, started_s=0.0, ended_s=1.0)
+    call.runs = (run,)
+    observers.run_ended(run)
+    observers.request_ended(call)
+    gone = weakref.ref(call)
+    gc.disable()
+    try:
+        del run, call
+        assert gone() is None
+    finally:
+        gc.enable()
