@@ -34,6 +34,7 @@ name = "numbers"
 source = "handlers.py"
 runtime = "null"
 [models.affine.null]
+inputs = { x = "float32[batch, ?]" }
 scale = 2.0
 
 [models.slow]
@@ -220,7 +221,7 @@ def test_a_silent_client_is_served_no_further_than_its_window(plain: Serving) ->
     def requests() -> Iterator[Any]:
         nonlocal sent
         big = message("ModelInferRequest")(model_name="affine", raw_input_contents=[bytes(400_000)])
-        big.inputs.add(name="x", datatype="FP32", shape=[100_000, 1])
+        big.inputs.add(name="x", datatype="FP32", shape=[1, 100_000])
         for _ in range(300):
             sent += 1
             yield big
