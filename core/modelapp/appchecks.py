@@ -1,6 +1,7 @@
 """[app] and [server]: names and versions that must be what the surroundings have, and keys that go together."""
 
 import re
+from importlib.util import find_spec
 
 from modelapp.examination import Examination
 from modelapp.spans import KeyPath
@@ -9,6 +10,8 @@ from modelapp.versions import satisfies
 
 _APP_NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BEHIND = {"grpc_port": ("grpc", "grpc"), "metrics_port": ("prometheus_client", "metrics")}
+"""What serves a port: the package it needs, and the extra that brings it."""
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._,\s-]*\])?\s*(.*?)\s*")
 
 
@@ -126,6 +129,11 @@ def _ports(exam: Examination, path: KeyPath) -> None:
             fixed = next(one for one in (port + 1, port - 1, port + 2) if one not in taken and 0 < one < 65536)
             exam.replace("MA021", "two servers cannot listen on one port", (*path, key), what, fixed, related=related)
         taken.setdefault(port, key)
+        package, extra = _BEHIND[key]
+        if port and exam.is_sound((*path, key)) and not exam.app.app.requirements and find_spec(package) is None:
+            message, command = f"the server of {key} cannot start here", f"pip install 'modelapp[{extra}]'"
+            label = f"it lacks the package {package.replace('_', '-')}"
+            exam.add("MA037", message, (*path, key), label, command=command, severity="warning")
 
 
 def _tokens(exam: Examination, path: KeyPath) -> None:

@@ -4,11 +4,28 @@ Source: github.com/kserve/open-inference-protocol, with the health bodies that K
 """
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 from modelapp import hookimpl
+from modelapp.features import Feature
 from modelapp.observing import RequestObserver
 from modelapp.routes import ProtocolRoutes
+from modelapp.runtime import Availability
 from modelapp.service import Host, Service, SideServer
+
+
+def probe() -> Availability:
+    """Whether what the gRPC service is made of is installed, without importing it."""
+    for package in ("grpc", "grpc_health", "grpc_reflection"):
+        if find_spec(package) is None:
+            return Availability(ok=False, missing=f"the package {package}", fix="pip install 'modelapp[grpc]'")
+    return Availability(ok=True)
+
+
+@hookimpl
+def modelapp_features() -> Iterable[Feature]:
+    """The gRPC service."""
+    return [Feature(name="grpc", probe=probe)]
 
 
 @hookimpl

@@ -241,3 +241,22 @@ def test_a_server_that_stops_before_its_requests_is_a_warning(dungeon, old, new,
     assert (told.severity, told.source) == ("warning", source)
     assert [one for one in dungeon.notices(told.edit.apply(text)) if one.code == "MA113"] == []
     assert [one for one in dungeon.notices(dungeon.text) if one.code == "MA113"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "package", "extra"), [("grpc_port", "grpc", "grpc"), ("metrics_port", "prometheus_client", "metrics")]
+)
+def test_a_port_without_its_server_is_a_warning(dungeon, monkeypatch, key, package, extra):
+    """The file is valid, and cannot run here; what brings the library is told, unless the app has its own packages."""
+    text = dungeon.text + f"{key} = 8001\n"
+    assert [one for one in dungeon.notices(text) if one.code == "MA037"] == []
+    monkeypatch.setattr("modelapp.appchecks.find_spec", lambda name: None)
+    (told,) = [one for one in dungeon.notices(text) if one.code == "MA037"]
+    assert (told.severity, told.source, told.command) == (
+        "warning",
+        f"{key} = 8001",
+        f"pip install 'modelapp[{extra}]'",
+    )
+    (dungeon.root / "pins.txt").write_text("attrs==1\n")
+    own = text.replace('name = "dungeon"', 'name = "dungeon"\nrequirements = "pins.txt"')
+    assert [one for one in dungeon.notices(own) if one.code == "MA037"] == []

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from modelapp.app import App, AppInfo, Server
 from modelapp.errors import SurroundingsError
 from modelapp.testing import AppProject, RunningApp, free_port
-from modelapp_oip import modelapp_servers
+from modelapp_oip import modelapp_features, modelapp_servers
 from modelapp_oip.grpcdoor import GrpcDoor
 from modelapp_oip.grpcmessages import SERVICE, message
 
@@ -390,11 +390,14 @@ def test_a_change_of_the_app_is_taken_over(serve: Serve, tmp_path: Path) -> None
     """With `run --watch` the next request meets the new model, on the connection it had."""
     with serve(APP, "--watch") as serving:
         assert value_of(serving.infer(3)) == 6
-        (tmp_path / "numbers" / "app.toml").write_text(APP.replace("scale = 2.0", "scale = 5.0"))
+        under_way = serving.future(4, model="slow")
+        changed = APP.replace("scale = 2.0", "scale = 5.0").replace("delay_ms = 600", "delay_ms = 600\nscale = 5.0")
+        (tmp_path / "numbers" / "app.toml").write_text(changed)
         deadline = time.monotonic() + 30
         while value_of(serving.infer(3)) != 15 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert value_of(serving.infer(3)) == 15
+        assert value_of(under_way.result()) == 4
 
 
 @pytest.mark.slow
@@ -443,6 +446,15 @@ def test_it_is_off_unless_it_has_a_port() -> None:
     """grpc_port = 0, the default, brings no server."""
     assert list(modelapp_servers(host(0))) == []
     assert [type(one) for one in modelapp_servers(host(9000))] == [GrpcDoor]
+
+
+def test_what_is_lacking_is_told_without_a_port_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`modelapp plugins` says whether gRPC can be had, and imports nothing for it."""
+    (feature,) = modelapp_features()
+    assert (feature.name, feature.probe().ok) == ("grpc", True)
+    monkeypatch.setattr("modelapp_oip.find_spec", lambda name: None if name == "grpc_health" else object())
+    lacking = feature.probe()
+    assert (lacking.missing, lacking.fix) == ("the package grpc_health", "pip install 'modelapp[grpc]'")
 
 
 def test_without_grpc_the_command_that_brings_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
