@@ -4,7 +4,7 @@ from typing import cast
 
 from modelapp.bodies import OFF_LOOP_BYTES, off_loop
 from modelapp.call import Call
-from modelapp.errors import RequestError
+from modelapp.errors import RequestError, TooLarge
 from modelapp.runtime import Rows
 from modelapp.service import Host, ModelService
 from modelapp.signature import Signature
@@ -15,6 +15,8 @@ from modelapp_oip.grpcframe import Frame
 from modelapp_oip.grpcmessages import Message, values_of
 from modelapp_oip.grpcwire import Arrays, GrpcWire
 from modelapp_oip.parameters import obey
+
+_MEGABYTE = 1024 * 1024
 
 
 class GrpcInfer:
@@ -51,6 +53,9 @@ class GrpcInfer:
 
     async def _infer(self, frame: Frame, call: Call) -> bytes:
         request = frame.request
+        most_mb = self._host.service.app.server.max_body_mb
+        if frame.size > most_mb * _MEGABYTE:  # gRPC itself still obeys the bound that it was started with
+            raise TooLarge(f"the message is larger than the {most_mb:g} MB that this server takes")
         obey(call, values_of(request.parameters))
         model = self._find(request)
         wire = self._wire(model)

@@ -70,6 +70,12 @@ class Serving:
         """The same, not waited for."""
         return self._method("ModelInfer").future(request(value, model), timeout=20, **more)
 
+    def code_of_large(self) -> grpc.StatusCode:
+        """What a message of 4 kB is answered with."""
+        built = message("ModelInferRequest")(model_name="affine", raw_input_contents=[bytes(4000)])
+        built.inputs.add(name="x", datatype="FP32", shape=[1, 1000])
+        return self._method("ModelInfer").future(built, timeout=20).code()
+
     def stream(self, requests: Iterator[Any], **more: Any) -> Any:
         """A stream."""
         return self.channel.stream_stream(
@@ -398,6 +404,12 @@ def test_a_change_of_the_app_is_taken_over(serve: Serve, tmp_path: Path) -> None
             time.sleep(0.05)
         assert value_of(serving.infer(3)) == 15
         assert value_of(under_way.result()) == 4
+
+        (tmp_path / "numbers" / "app.toml").write_text(f"{changed}[server]\nmax_body_mb = 0.001\n")
+        deadline = time.monotonic() + 30
+        while serving.code_of_large() is grpc.StatusCode.OK and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert serving.code_of_large() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.slow
