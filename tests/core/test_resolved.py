@@ -62,7 +62,7 @@ LEAVES = {
     "server.host": st.sampled_from(["0.0.0.0", "::1"]),
     "models.story.max_wait_ms": st.floats(0, 79),
     "models.story.onnx.threads": st.integers(1, 9),
-    "models.story.buckets": st.lists(st.integers(1, 9) | st.lists(st.integers(1, 9)), max_size=3),
+    "models.story.buckets": st.lists(st.integers(1, 9) | st.lists(st.integers(1, 9), min_size=1), max_size=3),
     "app.description": TEXTS,
     "models.poem.python": st.dictionaries(TEXTS, st.integers() | st.just({}), max_size=3),
     "endpoints.continue.input.count.default": st.integers(1, 200),
@@ -107,7 +107,10 @@ def test_the_text_reads_back_as_the_same_app(data, folder: Path, plugins) -> Non
     """Whatever profile and overrides are laid over the file; and each of its lines names an origin."""
     profile = data.draw(st.sampled_from(["", "big", "prod", "jaxed"]))
     keys = data.draw(st.lists(st.sampled_from(sorted(LEAVES)), unique=True, max_size=4))
-    read = reading(folder, plugins, profile, *(f"{key}={toml(data.draw(LEAVES[key]))}" for key in keys))
+    overrides = [f"{key}={toml(data.draw(LEAVES[key]))}" for key in keys]
+    if "models.story.buckets" in keys:
+        overrides.append("models.story.pad.ids.value=0")  # what is filled up to a bucket
+    read = reading(folder, plugins, profile, *overrides)
 
     text = text_of(read)
 

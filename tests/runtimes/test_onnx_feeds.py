@@ -49,10 +49,10 @@ def feed(request: pytest.FixtureRequest, load_onnx: Load) -> Feed:
 
     def send(arrays: Mapping[str, NDArray[Any]]) -> Any:
         try:
-            rows, count, _ = execution.check(arrays)
+            part = execution.check(arrays)
         finally:
             assert model.runs == 0
-        return execution.run([(rows, count)], Run(count))[0]
+        return execution.run([part], Run(part.rows))[0]
 
     return send
 
@@ -134,6 +134,6 @@ def test_single_values_keep_their_rank(load_onnx: Load, endless: Path) -> None:
     execution = Execution(load_onnx(endless), Model(name="m", source="m.onnx", runtime="onnx"))
     x = np.ones((1, 64), np.float32)
     for arrays in ({"times": np.array(2), "x": x}, {"x": x, "times": np.array(2)}):
-        rows, count, _ = execution.check(arrays)
-        answer: Any = execution.run([(rows, count)], Run())[0]
+        part = execution.check(arrays)
+        answer: Any = execution.run([part], Run())[0]
         np.testing.assert_array_equal(answer["y"], x)
