@@ -82,10 +82,14 @@ class Script:
         self.infer_s = 0.001
         self.broken = self.dead = False
         self.wrong: list[str] = []
+        self.broke: set[int] = set()
+        """Whom it failed without a poison row among them."""
 
     def run(self, parts: Sequence[Part], run: Run) -> list[Any]:
         """One answer a part."""
         assert parts
+        if self.broken:
+            self.broke.update(part.payload.number for part in parts)
         for part in parts:
             asked: Asked = part.payload
             if asked.outcomes or asked.call.gone:
@@ -270,8 +274,9 @@ class BatcherMachine(RuleBasedStateMachine):
         elif isinstance(outcome, ModelFailed):
             mates = [self.watcher.asked[call] for run in asked.call.runs for call in run.calls]
             poison = sum(mate.poison for mate in mates)
+            broke = asked.number in self.script.broke
             whole = all(run.outcome == "model_failed" for run in asked.call.runs)
-            assert asked.poison or whole or poison > allowance(len(mates)) // 2, "a mate was harmed"
+            assert asked.poison or broke or whole or poison > allowance(len(mates)) // 2, "a mate was harmed"
         elif not isinstance(outcome, QueueFull):
             assert outcome == ("answer", asked.number)
             assert not asked.poison
