@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from modelapp import bombs
 from modelapp.mismatch import Mismatch, quoted, wrong_type
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MAX_PIXELS = 50_000_000
 """An image of more pixels is refused before it is decoded: a small file may unfold into gigabytes."""
 MAX_SAMPLES = 60_000_000
 """Audio of more samples (frames times channels) is refused: over 20 minutes of CD stereo."""
+_STRIP_PIXELS = 1_000_000
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _UNKNOWN_SIZES = frozenset({0, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFE})
 
@@ -41,15 +43,16 @@ def decode_image(data: bytes, *, max_side_px: int | None = None) -> "NDArray[np.
 
     Raises Mismatch where it is no image, cut, larger than `max_side_px` on a side, or past MAX_PIXELS.
     """
-    import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    bombs.refuse_bytes(data)
     try:
         with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as image:
             _check_size(image.size, max_side_px)
+            bombs.refuse_header(image)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.ascontiguousarray(_to_rgb(upright), dtype=np.uint8)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Mismatch(f"must have at most {MAX_PIXELS} pixels") from None
     except Mismatch:
@@ -68,7 +71,20 @@ def _check_size(size: tuple[int, int], max_side_px: int | None) -> None:
         raise Mismatch(f"must have at most {MAX_PIXELS} pixels, got {width} x {height}")
 
 
-def _to_rgb(image: "Image.Image") -> "Image.Image | NDArray[Any]":
+def _to_rgb(image: "Image.Image") -> "NDArray[np.uint8]":
+    """Strip by strip: the whole of it in each form on the way would take four times the memory."""
+    import numpy as np
+
+    width, height = image.size
+    rgb: NDArray[np.uint8] = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = image if rows >= height else image.crop((0, top, width, min(top + rows, height)))
+        rgb[top : top + rows] = _strip_to_rgb(strip)
+    return rgb
+
+
+def _strip_to_rgb(image: "Image.Image") -> "NDArray[Any]":
     import numpy as np
 
     if image.mode in ("I", "F"):
@@ -76,7 +92,7 @@ def _to_rgb(image: "Image.Image") -> "Image.Image | NDArray[Any]":
     if image.mode.startswith("I;16"):  # Pillow would clip instead of scale
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    return image.convert("RGB")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def decode_audio(data: bytes, *, max_seconds: float | None = None) -> Audio:
