@@ -13,13 +13,15 @@ Json = dict[str, Any]
 
 ERRORS: Mapping[int, str] = {
     400: "The body cannot be read: broken JSON, NaN, bad UTF-8, too deep, cut",
+    401: "No bearer token, or an unknown one, where the app asks for one",
+    403: "The token may not do this",
     404: "No such route",
     405: "The route takes other methods; the Allow header names them",
     408: "The body did not arrive in time",
     413: "The body is too large",
     415: "The content type is not read here",
     422: "The input is not what was declared; `field` names the place",
-    429: "Too many requests wait; Retry-After says when to come back",
+    429: "Too many requests wait, are in progress, or came in a second; Retry-After says when to come back",
     500: "The model failed, or answered what it did not declare",
     503: "Not ready, or stopping; Retry-After says when to come back",
     504: "No answer in the time allowed",
@@ -83,7 +85,18 @@ def openapi_document(app: App, release: str, protocols: Sequence[ProtocolRoutes]
     for protocol in protocols:
         for kind, named in protocol.components.items():
             components.setdefault(kind, {}).update(named)
-    return {"openapi": "3.1.0", "info": info, "paths": dict(sorted(paths.items())), "components": components}
+    document: Json = {"openapi": "3.1.0", "info": info, "paths": dict(sorted(paths.items())), "components": components}
+    if app.server.tokens_env:
+        components.setdefault("securitySchemes", {})["token"] = {"type": "http", "scheme": "bearer"}
+        _ask_for_token(protocols, paths)
+    return document
+
+
+def _ask_for_token(protocols: Sequence[ProtocolRoutes], paths: Json) -> None:
+    for protocol in protocols:
+        for route in protocol.routes:
+            if route.document is not None and route.access != "open":
+                paths[route.path][route.method.lower()]["security"] = [{"token": []}]
 
 
 def plain_operation(operation_id: str, summary: str, answers: Mapping[int, str]) -> Json:

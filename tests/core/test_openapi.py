@@ -86,7 +86,7 @@ def test_every_error_is_documented() -> None:
     found = document()
     responses = found["paths"]["/all"]["post"]["responses"]
     assert set(responses) == {"200", *map(str, ERRORS)}
-    assert {400, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504} == set(ERRORS)
+    assert {400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504} == set(ERRORS)
     for status in ERRORS:
         shared = found["components"]["responses"][responses[str(status)]["$ref"].rpartition("/")[2]]
         assert shared["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}

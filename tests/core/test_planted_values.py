@@ -23,6 +23,7 @@ runtime = "python"
 max_batch_size = 4
 
 [endpoints.ask]
+access_log = "all"
 steps = [
   { name = "seen", run = "handlers.py:look", needs = ["name", "card", "ages", "person", "extra", "photo", "mode"] },
   { name = "made", run = "m", needs = ["seen"] },
@@ -198,9 +199,13 @@ def test_nothing_planted_comes_out_of_a_running_app(clinic: AppProject, tmp_path
             bodies.append(app.ask("POST", "/ask", body).body)
         bodies += [_form(app, INPUT, "person", NAME), _form(app, INPUT, "ages", NAME), _form(app, INPUT, "name", CARD)]
         document = app.ask("GET", "/openapi.json").body
+        metrics = app.ask("GET", "/metrics").body
+        dumped = clinic.run("dump")
+        assert dumped.exit_code == 0, dumped
         output = app.stop()
     assert b"a made-up one" not in document
-    expect_clean(*bodies, document)
+    assert "POST /ask 200" in output.stderr
+    expect_clean(*bodies, document, metrics, dumped.stdout)
     expect_clean(output.stdout, output.stderr)
     expect_clean_folders(clinic.folder, tmp_path / "cache")
 

@@ -108,6 +108,11 @@ def test_only_holders_of_a_token_come_in(guarded: AppProject) -> None:
     with guarded.serve() as app:
         assert [status(app, "", path, "GET") for path in ("/livez", "/readyz", "/openapi.json", "/v2")] == [200] * 4
         assert [status(app, token) for token in ("", WEB[:-1], SHORT, f"{WEB} web={NEXT}")] == [401] * 4
+        described = app.ask("GET", "/openapi.json").json()
+        assert described["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+        asks = {path for path, one in described["paths"].items() if "security" in next(iter(one.values()))}
+        assert {"/score", "/other", "/v2/models/{model}/infer"} <= asks
+        assert asks.isdisjoint({"/", "/livez", "/readyz", "/openapi.json"})
         refused = app.ask("POST", "/score", "{}")
         assert refused.headers["www-authenticate"] == "Bearer"
         assert refused.json()["error"]["code"] == "unauthorized"
@@ -185,6 +190,10 @@ def test_no_secret_comes_out_anywhere(guarded: AppProject, tmp_path: Path) -> No
                 for body in ("{}", '{"x": 1}', '{"x": -1}', "{"):
                     answer = app.ask("POST", path, body, headers)
                     texts += [answer.body.decode(), repr(answer.headers)]
+        for words in (("dump",), ("dump", "--json")):
+            dumped = guarded.run(*words)
+            assert dumped.exit_code == 0, dumped
+            texts += [dumped.stdout, dumped.stderr]
         texts.append(command_lines(app.pid))
         assert "modelapp.replica" in texts[-1]
         output = app.stop()

@@ -147,6 +147,22 @@ def test_the_app_of_the_readme_passes_its_own_tests(tmp_path):
     assert "-0.5" in asked.stdout
 
 
+def test_the_app_of_the_security_page_asks_for_its_tokens(tmp_path):
+    """It is proven with its tokens, answers their holders alone, and does not start without them."""
+    own = {block.file: block.text for block in BLOCKS if block.page.name == "security.md" and block.file}
+    project = AppProject(tmp_path).write(own["app.toml"], {"handlers.py": own["handlers.py"]})
+    assert project.run("test").exit_code == 5
+    project.env["CLINIC_TOKENS"] = "ward=0123456789abcdef ops=fedcba9876543210"
+    tested = project.run("test")
+    assert tested.exit_code == 0, tested
+    with project.serve() as app:
+        body = '{"name": "N", "symptoms": "cough"}'
+        assert app.ask("POST", "/urgency", body).status == 401
+        asked = app.ask("POST", "/urgency", body, {"authorization": "Bearer 0123456789abcdef"})
+        assert (asked.status, asked.json()) == (200, {"urgency": 0.1})
+        assert app.ask("GET", "/readyz").status == 200
+
+
 def test_the_plugin_page_shows_the_plugin_that_is_tested():
     """docs/plugins.md and tests/plugins/third_party hold the same files; those are built and served."""
     folder = ROOT / "tests" / "plugins" / "third_party"
