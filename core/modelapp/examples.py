@@ -7,7 +7,7 @@ import numpy as np
 
 from modelapp import media
 from modelapp.app import App, Endpoint, Field
-from modelapp.fieldtype import FieldType
+from modelapp.fieldtype import FieldType, is_url
 from modelapp.payload import embedded
 from modelapp.runtime import Rows
 from modelapp.signature import Signature
@@ -34,7 +34,7 @@ def _may_fetch(field: Field | None) -> bool:
 def _has_url(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(_has_url, value.values()))
-    return any(map(_has_url, value)) if isinstance(value, list) else media.is_url(value)
+    return any(map(_has_url, value)) if isinstance(value, list) else is_url(value)
 
 
 def drawn_input(fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from modelapp import addresses, bounds, strict
+from modelapp import bounds, strict
 from modelapp.app import Field
 from modelapp.bounds import Bound
 from modelapp.examination import Examination
@@ -65,10 +65,8 @@ def check(exam: Examination, field: Field, path: KeyPath) -> None:
     found = len(exam.problems)
     for end in ("", "_chars", "_items"):
         _order(exam, getattr(field, f"min{end}"), getattr(field, f"max{end}"), f"min{end}", f"max{end}", path)
-    for number, entry in enumerate(field.allow_hosts):
-        if not addresses.is_entry(entry):
-            place, label = (*path, "allow_hosts", number), 'a host, "*.example.org", an address, or "10.0.0.0/8"'
-            exam.replace("MA021", f'"{entry}" is no host', place, label, _host_of(entry))
+    if field.allow_hosts:
+        _hosts(exam, field, (*path, "allow_hosts"))
     if field.pattern:
         compiles(exam, field.pattern, (*path, "pattern"))
     if field.type.innermost == "tensor":
@@ -82,11 +80,22 @@ def check(exam: Examination, field: Field, path: KeyPath) -> None:
         check(exam, one, (*path, "fields", one.name))
 
 
-def _host_of(entry: str) -> str:
+def _hosts(exam: Examination, field: Field, path: KeyPath) -> None:
+    from modelapp.addresses import is_entry  # what it imports takes 2 ms
+
+    for number, entry in enumerate(field.allow_hosts):
+        if not is_entry(entry):
+            near = _host_in(entry)
+            label = 'a host, "*.example.org", an address, or "10.0.0.0/8"'
+            exam.replace(
+                "MA021", f'"{entry}" is no host', (*path, number), label, near if is_entry(near) else "example.org"
+            )
+
+
+def _host_in(entry: str) -> str:
     """What was meant, where a URL or a port was written."""
     host = entry.partition("://")[2] or entry
-    host = host.partition("/")[0].rpartition("@")[2].partition(":")[0].removeprefix("*").lstrip(".")
-    return host if addresses.is_entry(host) else "example.org"
+    return host.partition("/")[0].rpartition("@")[2].partition(":")[0].removeprefix("*").lstrip(".")
 
 
 def _from_file(exam: Examination, field: Field, path: KeyPath) -> None:

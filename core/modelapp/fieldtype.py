@@ -1,6 +1,7 @@
 """Type words of app.toml: `str`, `list[float]`, `image`, `list[record]`, `int?` and their like."""
 
 import re
+from typing import Any
 
 import attrs
 
@@ -40,3 +41,8 @@ def parse(text: str) -> FieldType:
     if word not in WORDS:
         raise ValueError(word)
     return FieldType(word, None, nullable)
+
+
+def is_url(value: Any) -> bool:
+    """Whether a value of a media input is meant to be fetched."""
+    return isinstance(value, str) and value[:8].lower().startswith(("http://", "https://"))

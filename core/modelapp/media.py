@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from modelapp import bombs
+from modelapp.fieldtype import is_url
 from modelapp.mismatch import Mismatch, quoted, wrong_type
 
 if TYPE_CHECKING:
@@ -161,11 +162,6 @@ def encode_wav(audio: Audio) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.clip(samples, -1.0, 1.0), audio.sample_rate_hz, format="WAV", subtype="PCM_16")
     return file.getvalue()
-
-
-def is_url(value: Any) -> bool:
-    """Whether a value of a media input is meant to be fetched."""
-    return isinstance(value, str) and value[:8].lower().startswith(("http://", "https://"))
 
 
 def to_base64(data: bytes) -> str:

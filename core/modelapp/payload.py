@@ -13,8 +13,7 @@ from typing import Any
 import attrs
 
 from modelapp.app import Endpoint, Field
-from modelapp.fieldtype import MEDIA, FieldType
-from modelapp.media import is_url
+from modelapp.fieldtype import MEDIA, FieldType, is_url
 
 
 @attrs.frozen

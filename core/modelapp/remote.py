@@ -10,9 +10,8 @@ from modelapp.addresses import AllowList
 from modelapp.app import Field
 from modelapp.errors import InvalidInput
 from modelapp.fetching import Budget, fetch
-from modelapp.fieldtype import MEDIA
+from modelapp.fieldtype import MEDIA, is_url
 from modelapp.masking import hides
-from modelapp.media import is_url
 from modelapp.mismatch import Mismatch
 
 MAX_URLS = 32

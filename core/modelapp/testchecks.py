@@ -11,8 +11,7 @@ from modelapp.cases import read_cases
 from modelapp.document import At
 from modelapp.errors import AppFileError
 from modelapp.examination import Examination
-from modelapp.fieldtype import MEDIA
-from modelapp.media import is_url
+from modelapp.fieldtype import MEDIA, is_url
 from modelapp.metrics import METRICS
 from modelapp.spans import KeyPath
 from modelapp.suggestions import closest

@@ -120,7 +120,8 @@ def flac(samples: int, *, said: int | None = None) -> bytes:
 def wav(said: int, channels: int = 1) -> bytes:
     """A short WAV whose header tells another length."""
     layout = struct.pack("<HHIIHH", 1, channels, 8000, 16000, 2, 16)
-    return b"RIFF" + struct.pack("<I", said + 36) + b"WAVEfmt \x10\0\0\0" + layout + b"data" + struct.pack("<I", said) + b"\0" * 1000
+    head = b"RIFF" + struct.pack("<I", said + 36) + b"WAVEfmt \x10\0\0\0" + layout
+    return head + b"data" + struct.pack("<I", said) + b"\0" * 1000
 
 
 PART = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n'

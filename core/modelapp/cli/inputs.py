@@ -7,9 +7,8 @@ from typing import Any
 
 from modelapp.app import App, Endpoint, Field
 from modelapp.errors import UsageError
-from modelapp.fieldtype import MEDIA
+from modelapp.fieldtype import MEDIA, is_url
 from modelapp.masking import hides
-from modelapp.media import is_url
 from modelapp.suggestions import did_you_mean
 
 
