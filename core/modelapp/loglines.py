@@ -91,6 +91,8 @@ class TextLines(logging.Formatter):
             told = {"time", *getattr(record, "told", ())}
             rest = (f"{name}={value}" for name, value in fields.items() if name not in told)
             return _printable(" ".join((fields["time"], message, *rest)))
+        if record.name.startswith("modelapp"):  # an app's own lines are as it wants them
+            message = _indented(message)
         if left_out := getattr(record, "left_out", 0):
             message = f"{message}  [{left_out} more like it had no line]"
         ids = [call.id for call in current.calls()]
@@ -236,6 +238,13 @@ class Printed(io.TextIOBase):
 def _printable(line: str) -> str:
     """A caller chooses its request id and the names of models: no character may end the line or move the cursor."""
     return line if line.isprintable() else "".join(char if char.isprintable() else "?" for char in line)
+
+
+def _indented(message: str) -> str:
+    """What a model or a function said of its failure may hold what a caller sent: it must not pass for a line of its
+    own, nor move the cursor.
+    """
+    return message if message.isprintable() else "\n  ".join(map(_printable, message.split("\n")))
 
 
 def _record(level: int, logger: str, message: str) -> logging.LogRecord:

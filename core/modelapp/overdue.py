@@ -67,5 +67,6 @@ class Overdue:
             self._timer = self._loop.call_later(_PERIOD_S, self._look)
 
     def _left(self, task: asyncio.Task[Any]) -> None:
-        if task in self._due:  # and has no answer yet
+        # What has no answer yet; a task that found out by itself is on its way to its end.
+        if task in self._due and asyncio.current_task(self._loop) is not task:
             self.end(task, Cancelled("the client left before the answer"))

@@ -10,7 +10,7 @@ from modelapp.errors import RequestError
 from modelapp.routes import Access
 from modelapp.service import Host, ModelService
 from modelapp_oip import about, repository, statistics
-from modelapp_oip.grpccall import Context, contained, headers_of, new_call, refuse
+from modelapp_oip.grpccall import Context, contained, headers_of, name_model, new_call, refuse
 from modelapp_oip.grpccodes import trailing
 from modelapp_oip.grpcmessages import Message, message, parse, values_of
 
@@ -107,14 +107,15 @@ class Answerer:
         return answer
 
     async def _answer(self, content: bytes, call: Call) -> bytes:
-        work, access, model = self._about
-        request, broken = None, None
+        work, access, field = self._about
+        request, broken, model = None, None, ""
         try:
             request = parse(f"{self._method}Request", content)
-            call.model = getattr(request, model) if model else ""
+            model = getattr(request, field) if field else ""
+            name_model(call, self._host, model)
         except RequestError as error:  # told inside, where requests are counted
             broken = error
-        with self._host.request(call, access, call.model, always=access != "admin"), contained(call):
+        with self._host.request(call, access, model, always=access != "admin"), contained(call):
             if broken is not None:
                 raise broken
             found = ParseDict(await work(self._host, request), message(f"{self._method}Response")())

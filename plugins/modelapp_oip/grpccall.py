@@ -12,6 +12,7 @@ from grpc.aio import ServicerContext
 
 from modelapp.call import Call
 from modelapp.errors import DeadlineExceeded, RequestError
+from modelapp.service import Host
 from modelapp_oip.grpccodes import code_of, details_of, trailing
 from modelapp_oip.grpcmessages import SERVICE
 
@@ -54,6 +55,14 @@ def new_call(context: Context, headers: dict[str, str], bytes_in: int, method: s
     call.traceparent = headers.get("traceparent", "")
     call.bytes_in = bytes_in
     return call
+
+
+def name_model(call: Call, host: Host, name: str) -> None:
+    """Write down the model that a call asks for. Only one that there is: what a client makes up may be megabytes, and
+    whoever counts requests keeps the names.
+    """
+    if name in host.service.models:
+        call.model = name
 
 
 @contextmanager

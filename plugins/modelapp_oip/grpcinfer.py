@@ -9,7 +9,7 @@ from modelapp.runtime import Rows
 from modelapp.service import Host, ModelService
 from modelapp.signature import Signature
 from modelapp_oip.about import find_model, signature_of
-from modelapp_oip.grpccall import Context, contained, headers_of, new_call, refuse
+from modelapp_oip.grpccall import Context, contained, headers_of, name_model, new_call, refuse
 from modelapp_oip.grpccodes import trailing
 from modelapp_oip.grpcframe import Frame
 from modelapp_oip.grpcmessages import Message, values_of
@@ -38,13 +38,14 @@ class GrpcInfer:
 
     async def answer(self, content: bytes, call: Call) -> bytes:
         """The answer's message. Raises RequestError; the request has ended then, for whoever counts them."""
-        frame, broken = None, None
+        frame, broken, model = None, None, ""
         try:
             frame = Frame(content)
-            call.model = frame.request.model_name
+            model = frame.request.model_name
+            name_model(call, self._host, model)
         except RequestError as error:  # told inside, where requests are counted
             broken = error
-        with self._host.request(call, "model", call.model), contained(call):
+        with self._host.request(call, "model", model), contained(call):
             if frame is None:
                 raise broken or RequestError("the message cannot be read")
             answer = await self._infer(frame, call)

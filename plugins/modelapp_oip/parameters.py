@@ -12,6 +12,7 @@ from modelapp_oip.datatypes import shown
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _NONE: Mapping[str, Any] = {}
+_MOST_US = 10**12  # beyond it no request is allowed to take, and a larger number may be none that a float holds
 
 
 def parameters_of(holder: Mapping[str, Any], what: str = "the request") -> Mapping[str, Any]:
@@ -69,5 +70,5 @@ def obey(call: Call, parameters: Mapping[str, Any]) -> None:
     call.priority = number(parameters, "priority")
     timeout_us = number(parameters, "timeout")
     if timeout_us:
-        until_s = call.arrived_s + timeout_us / 1e6
+        until_s = call.arrived_s + min(timeout_us, _MOST_US) / 1e6
         call.deadline_s = until_s if call.deadline_s is None else min(call.deadline_s, until_s)

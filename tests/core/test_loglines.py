@@ -360,3 +360,13 @@ def test_as_text_each_line_is_readable_and_tells_its_request(tmp_path: Path) -> 
     assert f"told 13  [request {request}]" in lines
     assert any(line.endswith("why=all") and f"request_id={request}" in line for line in lines)
     assert any(line.startswith("replica died") for line in lines)
+
+
+def test_what_a_caller_sent_cannot_pass_for_a_line_of_the_log() -> None:
+    """Lines after the first are set in, and control characters shown as ?; an app's own lines stay as they are."""
+    pipe = Pipe(TextLines())
+    pipe.logger.name = "modelapp.edge"
+    pipe.logger.error("%s", "it failed: bad\nready\x1b[31m\r")
+    pipe.logger.name = "mine"
+    pipe.logger.error("%s", "two\nlines")
+    assert pipe.read().decode() == "it failed: bad\n  ready?[31m?\ntwo\nlines\n"

@@ -67,3 +67,29 @@ def test_a_client_that_leaves_ends_what_takes_longer_than_a_moment() -> None:
         return [type(error).__name__ for error in why]
 
     assert asyncio.run(live()) == ["Cancelled", "Cancelled", "NoneType", "NoneType"]
+
+
+def test_a_task_that_tells_itself_that_its_client_left_is_not_cancelled() -> None:
+    """It is on its way to its end already, and what it awaits there, the end of a stream say, is not cut off."""
+
+    async def live() -> tuple[bool, int]:
+        overdue = Overdue(asyncio.get_running_loop())
+        call = Call(monotonic() - 1)
+        call.heard = True
+        ended: list[bool] = []
+
+        async def request() -> int:
+            task = asyncio.current_task()
+            assert task is not None
+            overdue.add(task, monotonic() + 60, call)
+            await asyncio.sleep(0.3)  # watched by now
+            call.cancel()
+            await asyncio.sleep(0)
+            ended.append(True)
+            overdue.remove(task)
+            return task.cancelling()
+
+        cancelled = await asyncio.create_task(request())
+        return bool(ended), cancelled
+
+    assert asyncio.run(live()) == (True, 0)

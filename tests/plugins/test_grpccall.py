@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from modelapp.call import Call
 from modelapp.errors import DeadlineExceeded, NotReady, RequestError
-from modelapp_oip.grpccall import TIMEOUT_S, contained, headers_of, new_call, refuse
+from modelapp_oip.grpccall import TIMEOUT_S, contained, headers_of, name_model, new_call, refuse
+from modelapp_oip.parameters import obey
 
 
 class Context:
@@ -109,3 +111,20 @@ def test_nothing_is_sent_to_a_call_that_has_ended() -> None:
         task.cancel()
 
     assert refused(cancel).aborted == ()
+
+
+def test_only_a_model_that_there_is_is_written_down() -> None:
+    """A name that a client made up would be kept by whoever counts requests, however long it is."""
+    host: Any = SimpleNamespace(service=SimpleNamespace(models={"affine": None}))
+    known, unknown = call_of(), call_of()
+    name_model(known, host, "affine")
+    name_model(unknown, host, "x" * 1_000_000)
+    assert (known.model, unknown.model) == ("affine", "")
+
+
+def test_a_timeout_of_any_size_only_shortens() -> None:
+    """Also one that no float holds."""
+    call = call_of()
+    before_s = call.deadline_s
+    obey(call, {"timeout": 10**400})
+    assert call.deadline_s == before_s
