@@ -48,7 +48,10 @@ def _refused(error: OSError, host: str, port: int, key: str) -> SurroundingsErro
 
 def is_loopback(host: str) -> bool:
     """Whether `host` is an address that this machine alone reaches; a name counts only where it is localhost."""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    if host.startswith("127."):
+        with contextlib.suppress(OSError):  # "127.example.org" is a name
+            return bool(socket.inet_aton(host))
+    return host in ("localhost", "::1")
 
 
 def turn_away(sock: socket.socket, answer: bytes = b"") -> None:

@@ -1,11 +1,13 @@
 """Files that are small and would unfold: refused, or opened within bounds that are measured."""
 
 import contextlib
+import gzip
 import io
 import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from modelapp import bombs, media
+from modelapp import bodies, bombs, media
+from modelapp.errors import BadRequest, TooLarge
 from modelapp.mismatch import Mismatch
 
 MB = 1024 * 1024
@@ -98,6 +101,13 @@ def tiff(width: int, height: int, data: bytes, compression: int = 8, tile: int =
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + b"\0\0\0\0" + data
 
 
+def frames_tiff(frames: int) -> bytes:
+    """A grey TIFF of that many megapixels, one a frame."""
+    file, frame = io.BytesIO(), Image.new("L", (1000, 1000))
+    frame.save(file, "TIFF", save_all=True, append_images=[frame] * (frames - 1), compression="tiff_adobe_deflate")
+    return file.getvalue()
+
+
 def jpeg(side: int, scans: int = 0) -> bytes:
     """A progressive JPEG, its last scan repeated."""
     file = io.BytesIO()
@@ -143,6 +153,7 @@ BOMBS: Mapping[str, tuple[bytes, str]] = {
     "size.tiff": (tiff(60_000, 60_000, b"x", 1), "at most 50000000 pixels"),
     "strip.tiff": (tiff(100, 100, ZEROS), "read 3"),
     "tile.tiff": (tiff(16, 16, ZEROS, tile=1 << 15), "tiles of at most"),
+    "frames.tiff": (frames_tiff(200), "read 3"),
     "scans.jpg": (jpeg(1_000, scans=20_000), "at most 64 scans"),
     "long.audio": (flac(8_000, said=(1 << 36) - 1), "at most 60000000 samples"),
     "unknown.audio": (flac(8_000, said=0), "at most 60000000 samples"),
@@ -219,3 +230,26 @@ def test_no_bytes_break_the_walk_through_a_jpeg(data: bytes) -> None:
     for start in (b"\xff\xd8", b"\xff\xd8\xff\xda\x00\x02"):
         with contextlib.suppress(Mismatch):
             assert bombs.refuse_bytes(start + data) is None
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_that_unfolds_a_thousand_times_stops_at_its_bound(encoding: str) -> None:
+    """100 MB of zeros come in 100 kB, and take the memory of the bound, not their own."""
+    body = gzip.compress(b"\0" * (100 * MB)) if encoding == "gzip" else ZEROS
+    assert len(body) < 110_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match="when inflated"):
+            bodies.inflate(body, encoding, MB)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MB
+
+
+def test_gzip_in_gzip_is_inflated_once() -> None:
+    """What comes out is gzip data, which is no JSON."""
+    inner = gzip.compress(b"\0" * (100 * MB))
+    assert bodies.inflate(gzip.compress(inner), "gzip", MB) == inner
+    with pytest.raises(BadRequest):
+        bodies.decode_json(inner)

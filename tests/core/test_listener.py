@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from modelapp.errors import PortInUseError, SurroundingsError
-from modelapp.listener import listen, turn_away, url
+from modelapp.listener import is_loopback, listen, turn_away, url
 
 
 def test_port_0_is_any_free_one() -> None:
@@ -75,3 +75,15 @@ def test_who_was_not_accepted_is_answered_before_the_door_closes() -> None:
             assert connection.recv(65536) == b""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=10)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "::1", "localhost"])
+def test_this_machine_alone(host: str) -> None:
+    """Addresses of the loopback network, and the one name for it."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "127.example.org", "localhost.example.org", ""])
+def test_others_can_reach_it(host: str) -> None:
+    """Also where a name begins like an address of this machine."""
+    assert not is_loopback(host)
