@@ -102,6 +102,7 @@ class Answerer:
         try:
             answer = await self._answer(content, call)
         except RequestError as error:
+            content = b""  # or it would stay in memory after the end, see `refuse`
             await refuse(context, call, error)
         context.set_trailing_metadata(trailing(call))
         return answer

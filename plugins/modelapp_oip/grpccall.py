@@ -94,4 +94,6 @@ async def refuse(context: Context, call: Call, error: RequestError) -> NoReturn:
     task = asyncio.current_task()
     if task is not None and task.cancelling():  # gRPC has ended it already
         raise asyncio.CancelledError from error
+    # gRPC keeps the exception that ends an RPC with the RPC, a circle: what hangs on it waits for the collector.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
     await context.abort(code_of(error), details_of(error), trailing(call, error))

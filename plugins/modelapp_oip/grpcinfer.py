@@ -32,6 +32,7 @@ class GrpcInfer:
         try:
             answer = await self.answer(content, call)
         except RequestError as error:
+            content = b""  # or it would stay in memory after the end, see `refuse`
             await refuse(context, call, error)
         context.set_trailing_metadata(trailing(call))
         return answer

@@ -480,3 +480,21 @@ def test_without_grpc_the_command_that_brings_it_is_told(monkeypatch: pytest.Mon
     with pytest.raises(SurroundingsError, match="the package grpc is not installed") as failed:
         asyncio.run(GrpcDoor(host(9000)).start())
     assert failed.value.help.startswith("pip install 'modelapp[grpc]'")
+
+
+def resident_mb(plain: Serving) -> float:
+    """Memory of the processes below the app's."""
+    tasks = Path(f"/proc/{plain.app.pid}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    return sum(int(Path(f"/proc/{child}/statm").read_text().split()[1]) * 4096 for child in children) / 1e6
+
+
+@pytest.mark.slow
+def test_refused_requests_leave_nothing_in_memory(plain: Serving) -> None:
+    """Neither their messages nor names that their clients made up, which may be megabytes each."""
+    before_mb = resident_mb(plain)
+    for number in range(100):
+        for method, field in (("ModelReady", "name"), ("ModelInfer", "model_name")):
+            with pytest.raises(grpc.RpcError):
+                plain.call(method, **{field: f"{number}{'x' * 1_000_000}"})
+    assert resident_mb(plain) - before_mb < 80
