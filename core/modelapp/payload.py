@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from modelapp.app import Endpoint, Field
+from modelapp.app import Endpoint, Field, Server
 from modelapp.fieldtype import MEDIA, FieldType, is_url
 
 
@@ -40,9 +40,13 @@ def embedded(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> dict[
     return {name: _embed(endpoint.input.get(name), value, root) for name, value in values.items()}
 
 
-def curl(url: str, endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> str:
-    """The call as a command for a shell in the current folder."""
+def curl(url: str, endpoint: Endpoint, values: Mapping[str, Any], root: Path, server: Server | None = None) -> str:
+    """The call as a command for a shell in the current folder; TOKEN stands for a token that `server` asks for."""
     words = ["curl"]
+    if server is not None and server.tls_cert:
+        words += ["--cacert", _nearby(root / server.tls_cert)]
+    if server is not None and server.tokens_env:
+        words += ["-H", "authorization: Bearer TOKEN"]
     if form := _form(endpoint, values):
         uploads, rest = form
         for name, value in uploads.items():

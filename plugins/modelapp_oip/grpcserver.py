@@ -29,7 +29,7 @@ _MEGABYTE = 1024 * 1024
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # else a second server on a taken port starts silently
     ("grpc.max_send_message_length", -1),  # what a model answers is the app's own
-    ("grpc.max_concurrent_streams", 1024),  # of one connection
+    ("grpc.max_concurrent_streams", 256),  # of one connection: a quarter of all streams
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 32 * 1024),
     ("grpc.keepalive_time_ms", 60_000),  # finds clients that vanished without a word

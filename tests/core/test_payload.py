@@ -2,13 +2,14 @@
 
 import base64
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelapp.app import Endpoint, Field
+from modelapp.app import Endpoint, Field, Server
 from modelapp.fieldtype import parse
 from modelapp.forms import read_form
 from modelapp.payload import curl, payload
@@ -113,3 +114,10 @@ def test_curl_quotes_names_that_it_would_split(root: Path, monkeypatch: pytest.M
     monkeypatch.chdir(root)
     words = shlex.split(curl(URL, endpoint(image="image"), {"image": "a;type=x.png"}, root))
     assert words[2] == 'image=@"a;type=x.png"'
+
+
+def test_a_command_brings_what_the_server_asks_for(root: Path) -> None:
+    """The certificate to trust, and the place of a token, never a token."""
+    server = Server(tls_cert="cert.pem", tokens_env="TOKENS")
+    words = shlex.split(curl(URL, endpoint(t="str"), {"t": "a"}, root, server))
+    assert words[1:5] == ["--cacert", os.path.relpath(root / "cert.pem"), "-H", "authorization: Bearer TOKEN"]

@@ -66,7 +66,7 @@ class Reporter:
 
     def curl(self, outcome: Outcome) -> str:
         """The request of this test, for a shell."""
-        return curl(self._url, self._app.endpoints[outcome.endpoint], outcome.values, self._app.root)
+        return curl(self._url, self._app.endpoints[outcome.endpoint], outcome.values, self._app.root, self._app.server)
 
     def document(self, outcomes: Sequence[Outcome], release: str) -> dict[str, Any]:
         """All outcomes as JSON values."""

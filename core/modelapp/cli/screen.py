@@ -9,6 +9,7 @@ from modelapp.app import App, AppTest
 from modelapp.cli.console import Console
 from modelapp.cli.opening import Opened
 from modelapp.foreground import Foreground
+from modelapp.masking import masked
 from modelapp.payload import curl
 from modelapp.replicaevents import Event
 
@@ -133,4 +134,7 @@ class Screen:
 def example(app: App, url: str) -> str:
     """A call that works: the input of the first test that expects an answer, as a curl command; "" without one."""
     test: AppTest | None = next((test for test in app.tests if test.input and test.expect_error is None), None)
-    return curl(url, app.endpoint_of(test), test.input, app.root) if test else ""
+    if test is None:
+        return ""
+    endpoint = app.endpoint_of(test)
+    return curl(url, endpoint, masked(endpoint.input, test.input), app.root, app.server)
