@@ -44,7 +44,11 @@ class Budget:
         left_s = self.deadline_s - self.clock()
         if left_s <= 0:
             raise DeadlineExceeded("the time allowed for this request is over; a URL in it was still being fetched")
-        return left_s
+        return min(left_s, _LONGEST_S)
+
+
+_LONGEST_S = 3600.0
+"""A socket refuses to wait for years, which a generous `timeout_s` may ask for."""
 
 
 @attrs.frozen

@@ -418,3 +418,9 @@ def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
 def test_the_bound_of_redirects_is_what_is_documented():
     """docs/security.md names it."""
     assert fetching.MAX_REDIRECTS == 3
+
+
+def test_a_budget_without_an_end_is_one_that_a_socket_can_keep() -> None:
+    """However generous the endpoint's time is."""
+    with socket.socket() as waiting:
+        waiting.settimeout(Budget(1, float("inf")).remaining_s())
