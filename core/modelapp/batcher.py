@@ -212,7 +212,11 @@ class Batcher:
             self._dispatcher.ended(batch, self._clock())
             self._finish(batch, ended)
             return True
-        running = self._threads.submit(self._runner.run, batch, inline=False, rerun=limits.rerun)
+        try:
+            running = self._threads.submit(self._runner.run, batch, inline=False, rerun=limits.rerun)
+        except RuntimeError as error:  # the system gives no thread
+            self._loop.call_soon(self._ended, batch, Ended([error] * len(batch.works), 0.0))
+            return False
         running.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._ended, batch, done.result()))
         return False
 

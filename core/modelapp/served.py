@@ -93,7 +93,7 @@ class ServedModel:
         self.state = "loading"
         started = perf_counter()
         try:
-            self._loaded = await asyncio.to_thread(self._open, runtime)
+            self._loaded = await _kept(asyncio.ensure_future(asyncio.to_thread(self._open, runtime)))
             self._execution = Execution(self._loaded, self.model)
             self._hush(self._execution)
         except LoadError as error:
@@ -246,3 +246,17 @@ class ServedModel:
                 loaded.close()
             except (Exception, SystemExit) as error:  # every other model is closed all the same
                 log.warning('model "%s" did not close: %s', self.name, blame(error, self._root, private=self._private))
+
+
+async def _kept(opening: "asyncio.Future[LoadedModel]") -> LoadedModel:
+    """What is being opened on a thread, which goes on where nobody waits any more: then it is closed when it comes."""
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_unwanted)
+        raise
+
+
+def _close_unwanted(opening: "asyncio.Future[LoadedModel]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

@@ -64,7 +64,10 @@ class GrpcInfer:
         wanted = wire.wanted(frame)
         if _is_slow(frame):
             arrays = await off_loop(wire.read, frame)
-            model = self._find(request)  # a reload may have come meanwhile
+            model = self._find(request)
+            if (now := self._wire(model)) is not wire:  # a reload has come meanwhile
+                wire, wanted = now, now.wanted(frame)
+                arrays = wire.read(frame)
         else:
             arrays = wire.read(frame)
         outputs = cast("Arrays", await model.infer(cast("Rows", arrays), call))

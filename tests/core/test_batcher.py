@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -387,3 +388,27 @@ def test_lone_quick_runs_obey_like_any_other() -> None:
         await batcher.close()
 
     on_loop(scenario)
+
+
+def test_a_system_without_threads_fails_the_run_and_not_the_model() -> None:
+    """Whoever waits is told, and the next run is tried again."""
+
+    class NoThreads(ThreadPoolExecutor):
+        refuse = True
+
+        def submit(self, *arguments: Any, **keys: Any) -> Any:
+            """As where the system has no more."""
+            if self.refuse:
+                raise RuntimeError("can't start new thread")
+            return super().submit(*arguments, **keys)
+
+    async def ask() -> None:
+        threads = NoThreads(1)
+        batcher = Batcher("m", Doubler(), Limits(), threads=lambda number, name: threads)
+        with pytest.raises(ModelFailed, match="can't start new thread"):
+            await batcher.submit(Part(1, 1), Call(time.monotonic()))
+        threads.refuse = False
+        assert await batcher.submit(Part(2, 1), Call(time.monotonic())) == 4
+        await batcher.close()
+
+    asyncio.run(ask())

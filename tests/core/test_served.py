@@ -281,3 +281,35 @@ def test_answers_that_are_views_of_the_batch_stay_right() -> None:
         await model.close()
 
     on_loop(scenario)
+
+
+def test_a_load_that_nobody_waits_for_any_more_gives_its_memory_back() -> None:
+    """The thread that opens the model cannot be stopped; what it opened is closed when it comes."""
+    opened, closed = threading.Event(), threading.Event()
+
+    class Slow:
+        """Opens when told to, and notes that what it opened was closed."""
+
+        def load(self, *arguments: Any) -> Any:
+            """A model of the null runtime."""
+            opened.wait(10)
+            loaded: Any = RUNTIME.open().load(*arguments)
+            loaded.close = closed.set
+            return loaded
+
+    async def scenario() -> None:
+        model = ServedModel(
+            Path(__file__).parent,
+            Model(name="m", source="conftest.py", runtime="null", options=RuntimeOptions()),
+            Placement(),
+        )
+        runtime: Any = Slow()
+        loading = asyncio.ensure_future(model.load(runtime))
+        await asyncio.sleep(0.05)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        opened.set()
+        assert await asyncio.to_thread(closed.wait, 10)
+
+    on_loop(scenario)
