@@ -76,6 +76,7 @@ class ReplicaHost:
             self._admission.leave(call)
             lifecycle.leave()
             self._observers.request_ended(call)
+            current.enter(())  # the task may go on, for another request
 
 
 class _SideDoor:
