@@ -34,6 +34,9 @@ bench: $(VENV)/.development ## the benchmarks behind the figures of README.md (n
 	$(BIN)/python bench/serve.py
 	$(BIN)/python bench/encoder.py
 	$(BIN)/python bench/start.py
+	$(BIN)/python bench/drills.py
+	$(BIN)/python bench/overload.py
+	$(BIN)/python bench/memory.py
 
 proto: $(VENV)/.development ## make the gRPC messages again, after a change of inference.proto
 	$(BIN)/python tools/make_proto.py

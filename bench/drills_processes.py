@@ -16,6 +16,7 @@ from wire import Connection, Reply, ask
 
 RECOVER_S = 20.0
 STUCK_S = 10.0
+STOPS = 10
 
 
 @attrs.define
@@ -121,12 +122,24 @@ class Kept:
 
 
 async def terminated(subject: Subject) -> Claims:
-    """l. SIGTERM under load of keep-alive clients: no request lost, exit code 0 within the drain time of 8 s."""
+    """l. SIGTERM under load of keep-alive clients: no request lost, exit code 0 within the drain time of 8 s.
+
+    Stopped STOPS times, for what is lost is lost by a hair; the first time that something does not hold decides.
+    """
+    for _ in range(STOPS):
+        claims = await _terminated_once(subject)
+        if claims.bad:
+            return claims
+    claims.note(f"the last of {STOPS} times")
+    return claims
+
+
+async def _terminated_once(subject: Subject) -> Claims:
     claims = Claims()
     setup = Setup(timeout_s=5)
     async with opened(subject, setup) as room:
         stop, signalled = asyncio.Event(), asyncio.Event()
-        clients = [asyncio.create_task(_keep_asking(room, signalled, stop)) for _ in range(8)]
+        clients = [asyncio.create_task(_keep_asking(room, signalled, stop)) for _ in range(32)]
         await asyncio.sleep(1.5)
         room.remember()
         room.process.terminate()
