@@ -42,7 +42,7 @@ DRILLS: Mapping[str, tuple[str, Drill]] = {
     "i": ("10 times the capacity at once: the rest refused soon, with Retry-After", requests.overload),
     "j": ("the model's process is killed under load: honest readiness, recovery, nobody stuck", processes.killed),
     "k": ("a run hangs for ever: others answered in time, readiness turns", processes.hung),
-    "l": ("SIGTERM under keep-alive load: nothing lost, exit 0 in time, no orphan", processes.terminated),
+    "l": ("SIGTERM under keep-alive load, 10 times: nothing lost, exit 0 in time, no orphan", processes.terminated),
     "m": ("SIGKILL of the parent: no orphan after 5 s, port free", processes.orphaned),
     "n": ("not ready before the model is loaded, nor when it cannot be", processes.unloaded),
     "o": ("100 dripping connections: others answered", requests.slow_clients),
