@@ -3,8 +3,10 @@ died is replaced behind the same socket.
 """
 
 import contextlib
+import ctypes
 import errno
 import socket
+import struct
 from time import monotonic
 
 from modelapp.errors import PortInUseError, SurroundingsError
@@ -13,6 +15,9 @@ BACKLOG = 1024
 """Connections that may wait to be accepted, also while a replica is being replaced."""
 
 _FAREWELL_S = 0.5
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27  # Linux: SO_ATTACH_FILTER, SO_DETACH_FILTER
+_NO_NEW_CALLS = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFF)
+"""A filter of packets, seen from the TCP header on: load the flags (byte 13); with SYN drop it, else let it through."""
 
 
 def listen(host: str, port: int, *, key: str = "server.port") -> socket.socket:
@@ -52,6 +57,22 @@ def is_loopback(host: str) -> bool:
         with contextlib.suppress(OSError):  # "127.example.org" is a name
             return bool(socket.inet_aton(host))
     return host in ("localhost", "::1")
+
+
+def take_no_more(sock: socket.socket) -> None:
+    """Pass over new callers: who has connected is still heard, who calls now tries again by itself a second later.
+
+    Holds for every process that has the socket, until `take_callers`. Without effect where the system is no Linux.
+    """
+    program = ctypes.create_string_buffer(_NO_NEW_CALLS)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(program)))
+
+
+def take_callers(sock: socket.socket) -> None:
+    """Undo `take_no_more`, also that of a replica that had the socket before and was killed."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
 
 
 def turn_away(sock: socket.socket, answer: bytes = b"") -> None:

@@ -14,6 +14,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from modelapp.listener import take_callers, take_no_more
+
+_LAST_CALLERS_S = 0.1
+"""How long those who connected last have to send their request."""
+
 
 class _SocketServer(Server):
     """granian's server on a given socket: its own binding would share a taken port instead of failing."""
@@ -79,6 +84,7 @@ class HttpServer:
     async def start(self) -> None:
         """Serve. Returns once connections are answered; raises what keeps the server from starting."""
         _raise_open_files()
+        take_callers(self._listener)
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._server.serve())
         started = loop.create_task(self._server.started.wait())
@@ -93,13 +99,16 @@ class HttpServer:
             await asyncio.shield(self._task)
 
     async def stop(self, timeout_s: float = 5.0) -> bool:
-        """Close idle connections at once and let open answers end, for `timeout_s` at most.
+        """Close idle connections and let open answers end, for `timeout_s` at most.
 
-        False where some had to be cut off. The listening socket stays open: it belongs to whoever bound it.
+        False where some had to be cut off. The listening socket stays open: it belongs to whoever bound it. Meanwhile
+        nobody can connect: granian would close without an answer what it has accepted and not read yet.
         """
         if self._task is None:
             return True
         task, self._task = self._task, None
+        take_no_more(self._listener)
+        await asyncio.sleep(min(_LAST_CALLERS_S, timeout_s / 2))
         self._server.stop()
         done, _ = await asyncio.wait([task], timeout=timeout_s)
         if not done:
@@ -108,6 +117,7 @@ class HttpServer:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        take_callers(self._listener)
         return bool(done)
 
 

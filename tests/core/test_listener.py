@@ -2,11 +2,12 @@
 
 import contextlib
 import socket
+import sys
 
 import pytest
 
 from modelapp.errors import PortInUseError, SurroundingsError
-from modelapp.listener import is_loopback, listen, turn_away, url
+from modelapp.listener import is_loopback, listen, take_callers, take_no_more, turn_away, url
 
 
 def test_port_0_is_any_free_one() -> None:
@@ -87,3 +88,17 @@ def test_this_machine_alone(host: str) -> None:
 def test_others_can_reach_it(host: str) -> None:
     """Also where a name begins like an address of this machine."""
     assert not is_loopback(host)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters what a listening socket hears")
+def test_new_callers_are_passed_over_until_they_are_taken_again() -> None:
+    """A call meanwhile is neither refused nor accepted: it comes through once callers are taken again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        take_no_more(server)
+        with socket.socket() as late:
+            late.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                late.connect(server.getsockname())
+        take_callers(server)
+        with socket.create_connection(server.getsockname(), timeout=10):
+            pass
