@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from modelapp.app import App
 from modelapp.call import Call
 from modelapp.loglines import moment, trace_fields
+from modelapp.observing import POLLED
 
 log = logging.getLogger("modelapp.access")
 
@@ -24,8 +25,6 @@ _SERVER_ERROR = 500
 _TOO_MANY = 429
 _TOLD = frozenset({"method", "route", "status", "outcome", "total_ms", "left_out"})
 """What a line's message tells already."""
-_SILENT = frozenset({"health", "metrics"})
-"""Protocols whose requests come every few seconds and tell nothing."""
 _SAMPLED_BELOW = int(SHARE * 2**32)
 
 Why = Literal["all", "error", "slow", "sample"]
@@ -73,7 +72,7 @@ class AccessLog:
             if mode == "all":
                 self._write(*_line(call, "all"))
             return
-        if call.trusted or call.protocol in _SILENT:  # what `test` and `predict` send is no traffic
+        if call.trusted or call.protocol in POLLED:  # what `test` and `predict` send is no traffic
             return
         slowest = call.ended_s - call.arrived_s > self._slowest_s
         why: Why | Literal[""] = ""

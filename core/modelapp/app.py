@@ -12,6 +12,7 @@ from modelapp.guarantees import Guarantees
 from modelapp.jobs import Job
 from modelapp.keys import key
 
+BYTES_PER_MB = 1024 * 1024
 SCHEMA_VERSION = 1
 """The version of the file format that is read; `modelapp upgrade` raises a file to it."""
 
@@ -232,6 +233,11 @@ class Server:
     tls_cert: str = key("file with the certificate, PEM", default="")
     tls_key: str = key("file with its key, PEM", default="")
     drain_s: float = key("longest time requests in progress have when the server stops", default=35, min=0)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """`max_body_mb` in bytes."""
+        return int(self.max_body_mb * BYTES_PER_MB)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ from modelapp.spans import KeyPath, Span
 from modelapp.suggestions import toml, toml_key
 
 Columns: TypeAlias = Callable[[type], Mapping[str, "attrs.Attribute[Any]"]]
-_KEPT_BELOW = "in TOML a key belongs to the last [header] above it"
+KEPT_BELOW = "in TOML a key belongs to the last [header] above it"
 _FIRST_STEP = 10
 """The share of the traffic that a canary gets first where a number of replicas was meant, in percent."""
 
@@ -43,7 +43,7 @@ def beside(sources: Sources, place: KeyPath, name: KeyPath) -> KeyPath:
     return name if layer is None else (*layer.below, *name)
 
 
-def _header(sources: Sources, place: KeyPath, home: KeyPath) -> Span | None:
+def header_of(sources: Sources, place: KeyPath, home: KeyPath) -> Span | None:
     """The header of `home` in the profile, or in the rest of app.toml, that says `place`."""
     own = sources.located(place)[0] is sources.base
     return sources.base.spans.headers.get(beside(sources, place, home)) if own else None
@@ -51,7 +51,7 @@ def _header(sources: Sources, place: KeyPath, home: KeyPath) -> Span | None:
 
 def _moved_down(sources: Sources, name: str, place: KeyPath, home: KeyPath) -> Problem:
     where, inner = table_name(beside(sources, place, home)), str(home[-1])
-    header, key = _header(sources, place, home), sources.written(place, "key")
+    header, key = header_of(sources, place, home), sources.written(place, "key")
     inline = beside(sources, place, home) in sources.base.spans.values
     edit = _moved_inside(sources, place, home) if inline else moved(sources, place, home)
     if header is None and key is not None and not inline:
@@ -59,6 +59,12 @@ def _moved_down(sources: Sources, name: str, place: KeyPath, home: KeyPath) -> P
     advice = f"write {inner}.{name} = ..., or begin {where}"
     if header or inline:
         advice = f"move this line to directly under {where}" if header else f"move it into {inner} = {{ ... }}"
+    return wrong_table(sources, name, place, home, advice, edit)
+
+
+def wrong_table(sources: Sources, name: str, place: KeyPath, home: KeyPath, advice: str, edit: Edit | None) -> Problem:
+    """The problem of a key that stands at `place` and belongs to the table `home`."""
+    header = header_of(sources, place, home)
     return sources.problem(
         "MA012",
         f'"{name}" is in the wrong table',
@@ -97,7 +103,7 @@ def _canary(sources: Sources, value: Any, place: KeyPath) -> Problem:
 def moved(sources: Sources, place: KeyPath, home: KeyPath) -> Edit | None:
     """The edit that takes the lines of a key to directly below a header; None where it shares them, or another text."""
     text, lines = sources.base.text, sources.lines(place)
-    header = _header(sources, place, home)
+    header = header_of(sources, place, home)
     if lines is None or header is None:
         return None
     below = text.find("\n", header.end) + 1 or len(text)
@@ -166,7 +172,7 @@ def mixed(sources: Sources, value: Mapping[str, Any], path: KeyPath, known: Mapp
         return _flat_over_named(sources, message, path, flat[0], named[0])
     if layer_named is not None and layer_named is not layer_flat:
         return _named_over_flat(sources, message, path, named[0], value[named[0]])
-    if _header(sources, (*path, flat[0]), path) is None:
+    if header_of(sources, (*path, flat[0]), path) is None:
         return _flat_over_named(sources, message, path, flat[0], named[0])
     fresh = next(name for name in ("main", "first", "whole", *(f"main-{n}" for n in range(2, 99))) if name not in value)
     written = table_name((*beside(sources, (*path, flat[0]), path), fresh))

@@ -9,12 +9,12 @@ from time import monotonic
 from typing import Any
 
 from modelapp.batching import Batch, Limits, Part, Work
-from modelapp.batchrun import Ended, Executes, Runner, too_late
+from modelapp.batchrun import Ended, Executes, Runner
 from modelapp.blame import failure
-from modelapp.call import Call
+from modelapp.call import Call, client_left, too_late
 from modelapp.current import work_for
 from modelapp.dispatching import Dispatcher
-from modelapp.errors import Cancelled, ModelDied, NotReady, RequestError
+from modelapp.errors import ModelDied, NotReady, RequestError
 from modelapp.metering import Meter
 from modelapp.observing import ModelFigures, Observers
 from modelapp.runtime import Run
@@ -273,7 +273,7 @@ class Batcher:
         """The client of these works has left."""
         self._desert(works)
         for work in works:
-            self._answer(work, Cancelled("the client left before the answer"))
+            self._answer(work, client_left())
 
     def _desert(self, works: Iterable[Work]) -> None:
         """Nobody waits for `works`: drop what has not run, and stop a run that is left without any waiter."""

@@ -6,9 +6,10 @@ from time import monotonic, thread_time
 from typing import Any, NamedTuple, Protocol
 
 from modelapp.batching import OVER, Batch, Part, Work
+from modelapp.call import too_late
 from modelapp.cpuclock import clock_of_this_loop
 from modelapp.current import work_for
-from modelapp.errors import Cancelled, DeadlineExceeded
+from modelapp.errors import Cancelled
 from modelapp.isolation import Isolated, run_isolated
 from modelapp.observing import Observers
 from modelapp.runtime import Run
@@ -75,8 +76,3 @@ class Runner:
             return answers
         found = dict(zip(wanted, answers, strict=True))
         return [found[work] if work in found else too_late() for work in works]
-
-
-def too_late() -> DeadlineExceeded:
-    """The outcome of a request whose time is over."""
-    return DeadlineExceeded("the time allowed for this request is over")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modelapp.errors import Cancelled, DeadlineExceeded
+from modelapp.errors import Cancelled, DeadlineExceeded, RequestError
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +32,21 @@ def is_cancelled() -> bool:
 
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def too_late() -> DeadlineExceeded:
+    """The outcome of a request whose time is over."""
+    return DeadlineExceeded("the time allowed for this request is over")
+
+
+def client_left() -> Cancelled:
+    """The outcome of a request that nobody waits for any more."""
+    return Cancelled("the client left before the answer")
+
+
+def server_failed(call: "Call") -> RequestError:
+    """The outcome of a request on which code of the server's own broke; what, is for its log alone."""
+    return RequestError(f"the server failed; its log tells more under the request id {call.id}")
 
 
 class Call:
@@ -115,9 +130,9 @@ class Call:
     def check(self, now_s: float) -> None:
         """Raise DeadlineExceeded or Cancelled where nobody waits any more."""
         if self.gone:
-            raise Cancelled("the client left before the answer")
+            raise client_left()
         if self.deadline_s is not None and now_s >= self.deadline_s:
-            raise DeadlineExceeded("the time allowed for this request is over")
+            raise too_late()
 
     def watch(self, on_cancel: Callable[[], None]) -> None:
         """Call `on_cancel` if the client leaves.

@@ -97,7 +97,7 @@ class Complaints:
             f'here it declares {what} called "{name}"' if what else f"here it is a key of {table_name(table)}",
             at="key",
             help=f"move this line up, directly under {where}",
-            notes=("in TOML a key belongs to the last [header] above it",),
+            notes=(arrangements.KEPT_BELOW,),
             related=self._sources.related(home, "it belongs here"),
             edit=arrangements.moved(self._sources, place, home),
         )

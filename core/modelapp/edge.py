@@ -19,7 +19,7 @@ from granian._granian import RSGIProtocolError as ProtocolError
 from modelapp import current
 from modelapp.admission import Admission
 from modelapp.blame import told_in_full
-from modelapp.call import CONTROL_HEADER, Call, is_cancelled
+from modelapp.call import CONTROL_HEADER, Call, is_cancelled, server_failed
 from modelapp.errors import BadRequest, Cancelled, DeadlineExceeded, RequestError, SlowBody, TooLarge
 from modelapp.observing import Observers
 from modelapp.overdue import Overdue
@@ -130,7 +130,7 @@ class Edge:
                 unread = False
             else:
                 _log.error("request %s: %s %r failed\n%s", call.id, method, path, told_in_full(error, call.private))
-                failure = RequestError(f"the server failed; its log tells more under the request id {call.id}")
+                failure = server_failed(call)
             self._send(protocol, call, table, self._shape(table, call, path, failure))
         finally:
             if task is not None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from modelapp import arrangements
 from modelapp.app import App, Model
-from modelapp.arrangements import Columns, beside, table_class
-from modelapp.document import Sources, related, table_name
+from modelapp.arrangements import Columns, table_class
+from modelapp.document import Sources, table_name
 from modelapp.problems import Edit, Problem
 from modelapp.spans import KeyPath
 from modelapp.suggestions import toml_key
@@ -21,18 +21,11 @@ def at_home_elsewhere(
         return None
     place, home = (*path, name), homes[0]
     where = table_name(home)
-    header = sources.base.spans.headers.get(beside(sources, place, home))
-    edit = arrangements.moved(sources, place, home) if header else _moved_to_the_end(sources, place, home)
-    return sources.problem(
-        "MA012",
-        f'"{name}" is in the wrong table',
-        place,
-        f"it is a key of {where}",
-        at="key",
-        help=f"move this line to directly under {where}" if header else f"begin {where} with it",
-        related=(related(sources.base.text, header, "it belongs here"),) if header else (),
-        edit=edit,
-    )
+    if arrangements.header_of(sources, place, home):
+        advice, edit = f"move this line to directly under {where}", arrangements.moved(sources, place, home)
+    else:
+        advice, edit = f"begin {where} with it", _moved_to_the_end(sources, place, home)
+    return arrangements.wrong_table(sources, name, place, home, advice, edit)
 
 
 def singular(sources: Sources, name: str, near: str, table: Mapping[str, Any], place: KeyPath) -> Problem | None:
@@ -41,14 +34,9 @@ def singular(sources: Sources, name: str, near: str, table: Mapping[str, Any], p
     if not isinstance(mine, Mapping) or not isinstance(theirs, Mapping) or not mine.keys().isdisjoint(theirs):
         return None
     header = sources.written((*place, next(iter(mine), "")), "header")
-    text = sources.base.text
     edit = None
-    if (
-        header is not None
-        and len(mine) == 1
-        and not any(isinstance(item, Mapping) for one in mine.values() for item in _items(one))
-    ):
-        start = text.index(name, header.start, header.end)
+    if header is not None and len(mine) == 1 and not _has_tables(next(iter(mine.values()))):
+        start = sources.base.text.index(name, header.start, header.end)
         edit = Edit(start=start, end=start + len(name), text=toml_key(near))
     return sources.problem(
         "MA010",
@@ -61,10 +49,9 @@ def singular(sources: Sources, name: str, near: str, table: Mapping[str, Any], p
     )
 
 
-def _items(value: Any) -> Iterator[Any]:
-    """What a table holds, if it is one: a table in it may have a header of its own."""
-    if isinstance(value, Mapping):
-        yield from value.values()
+def _has_tables(table: Any) -> bool:
+    """Whether it holds tables, which may have headers of their own."""
+    return isinstance(table, Mapping) and any(isinstance(inner, Mapping) for inner in table.values())
 
 
 def _homes(columns: Columns, name: str, table: Mapping[str, Any], path: KeyPath) -> Iterator[KeyPath]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from modelapp.answers import Outputs, encode_json
-from modelapp.app import App, Endpoint
+from modelapp.app import BYTES_PER_MB, App, Endpoint
 from modelapp.bodies import FORM_TYPE, JSON_TYPE, OFF_LOOP_BYTES, body_form, decode_json, inflate, off_loop
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, RequestError
@@ -20,7 +20,6 @@ from modelapp.remote import beside, fetch_urls, takes_urls
 from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
 from modelapp.values import Inputs
 
-_MB = 1024 * 1024
 _MOST_S = 30.0  # where a request has no deadline
 
 
@@ -54,7 +53,7 @@ def natural_error(error: RequestError) -> HttpResponse:
 
 def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
     most_mb = app.server.max_body_mb if endpoint.max_body_mb is None else endpoint.max_body_mb
-    most_bytes = int(most_mb * _MB)
+    most_bytes = int(most_mb * BYTES_PER_MB)
     return Route(
         method="POST",
         path=endpoint.route,

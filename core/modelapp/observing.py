@@ -8,6 +8,9 @@ from modelapp.call import Call
 
 log = logging.getLogger("modelapp")
 
+POLLED = frozenset({"health", "metrics"})
+"""Protocols whose requests come every few seconds and tell nothing."""
+
 
 class ModelRun:
     """One run of a model, batch mates and all. Times are seconds of `time.monotonic`.

@@ -8,8 +8,8 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from modelapp.call import Call
-from modelapp.errors import Cancelled, DeadlineExceeded, RequestError
+from modelapp.call import Call, client_left, too_late
+from modelapp.errors import RequestError
 
 _PERIOD_S = 0.1
 
@@ -59,7 +59,7 @@ class Overdue:
         late_s = monotonic() - _PERIOD_S
         for task, (deadline_s, call) in tuple(self._due.items()):
             if deadline_s <= late_s:
-                self.end(task, DeadlineExceeded("the time allowed for this request is over"))
+                self.end(task, too_late())
             elif call.heard and call.arrived_s <= late_s and task not in self._watched:
                 self._watched.add(task)
                 call.watch(partial(self._left, task))
@@ -69,4 +69,4 @@ class Overdue:
     def _left(self, task: asyncio.Task[Any]) -> None:
         # What has no answer yet; a task that found out by itself is on its way to its end.
         if task in self._due and asyncio.current_task(self._loop) is not task:
-            self.end(task, Cancelled("the client left before the answer"))
+            self.end(task, client_left())

@@ -11,7 +11,7 @@ from granian._granian import RSGIProtocolClosed as ProtocolClosed
 from granian._granian import RSGIProtocolError as ProtocolError
 
 from modelapp.blame import told_in_full
-from modelapp.call import Call, is_cancelled
+from modelapp.call import Call, is_cancelled, server_failed
 from modelapp.errors import Cancelled, RequestError
 from modelapp.routes import HttpStream
 
@@ -69,7 +69,7 @@ async def _send_rest(
             words, code = answer.last_words(why), why.code
         else:
             _log.error("the stream of request %s failed\n%s", call.id, told_in_full(error, call.private))
-            failed = RequestError(f"the server failed; its log tells more under the request id {call.id}")
+            failed = server_failed(call)
             words, code = answer.last_words(failed), failed.code
     else:
         return "ok"

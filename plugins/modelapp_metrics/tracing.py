@@ -11,11 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
 from modelapp.call import Call
-from modelapp.observing import ModelRun
+from modelapp.observing import POLLED, ModelRun
 from modelapp_metrics.exporting import flush
 
-_UNTRACED = frozenset({"health", "metrics"})
-"""Protocols whose requests come every few seconds and tell nothing."""
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _SERVER_ERROR = 500
 _NOBODY = context.Context()
@@ -48,7 +46,7 @@ class Tracer:
 
     def request_started(self, call: Call) -> None:
         """Begin its span, and make that the current context of the request's task and of work done for it elsewhere."""
-        if call.protocol in _UNTRACED:
+        if call.protocol in POLLED:
             return
         surroundings = self._parent(call)
         offset_ns = time_ns() - monotonic_ns()

@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeAlias
 
 from grpc.aio import ServicerContext
 
-from modelapp.call import Call
-from modelapp.errors import DeadlineExceeded, RequestError
+from modelapp.call import Call, server_failed, too_late
+from modelapp.errors import RequestError
 from modelapp.service import Host
 from modelapp_oip.grpccodes import code_of, details_of, trailing
 from modelapp_oip.grpcmessages import SERVICE
@@ -79,14 +79,13 @@ def contained(call: Call) -> Iterator[None]:
     except asyncio.CancelledError:
         call.cancel()
         if call.deadline_s is not None and monotonic() >= call.deadline_s - _EARLY_S:
-            raise DeadlineExceeded("the time allowed for this request is over") from None
+            raise too_late() from None
         raise
     except GeneratorExit:
         raise
     except BaseException as error:  # whatever a plugin or a model raises, sys.exit too, the client gets an answer
         _log.exception("request %s failed", call.id)
-        told = f"the server failed; its log tells more under the request id {call.id}"
-        raise RequestError(told) from error
+        raise server_failed(call) from error
 
 
 async def refuse(context: Context, call: Call, error: RequestError) -> NoReturn:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelapp.errors import InvalidInput, ModelFailed
+from modelapp.errors import InvalidInput
 from modelapp_oip.datatypes import BINARY_ONLY, check_datatype, check_shape, dtype_of
 from modelapp_oip.grpcmessages import Message
+from modelapp_oip.raw import element
 
 _FIELDS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -63,12 +64,4 @@ def write_contents(tensor: Message, array: NDArray[Any]) -> None:
     """Fill one output, whose datatype is set, with its elements. Raises ModelFailed where BYTES holds anything else."""
     held = getattr(tensor.contents, _FIELDS[tensor.datatype])
     items = array.ravel().tolist()
-    held.extend([_element(tensor.name, item) for item in items] if array.dtype.kind == "O" else items)
-
-
-def _element(name: str, item: object) -> bytes:
-    if isinstance(item, str):
-        return item.encode(errors="surrogatepass")
-    if not isinstance(item, bytes):
-        raise ModelFailed(f'output "{name}" should hold text or bytes, the model gave {type(item).__name__}')
-    return item
+    held.extend([element(tensor.name, item) for item in items] if array.dtype.kind == "O" else items)

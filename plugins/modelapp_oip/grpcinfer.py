@@ -16,8 +16,6 @@ from modelapp_oip.grpcmessages import Message, values_of
 from modelapp_oip.grpcwire import Arrays, GrpcWire
 from modelapp_oip.parameters import obey
 
-_MEGABYTE = 1024 * 1024
-
 
 class GrpcInfer:
     """Answers requests with the models of `host`, which are asked for anew each time: a reload may change them."""
@@ -55,9 +53,9 @@ class GrpcInfer:
 
     async def _infer(self, frame: Frame, call: Call) -> bytes:
         request = frame.request
-        most_mb = self._host.service.app.server.max_body_mb
-        if frame.size > most_mb * _MEGABYTE:  # gRPC itself still obeys the bound that it was started with
-            raise TooLarge(f"the message is larger than the {most_mb:g} MB that this server takes")
+        server = self._host.service.app.server
+        if frame.size > server.max_body_bytes:  # gRPC itself still obeys the bound that it was started with
+            raise TooLarge(f"the message is larger than the {server.max_body_mb:g} MB that this server takes")
         obey(call, values_of(request.parameters))
         model = self._find(request)
         wire = self._wire(model)

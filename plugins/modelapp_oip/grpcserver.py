@@ -25,7 +25,6 @@ from modelapp_oip.grpcstream import GrpcStreams
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 _DESCRIBED = (SERVICE, "grpc.health.v1.Health")
 """What reflection tells of."""
-_MEGABYTE = 1024 * 1024
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),  # else a second server on a taken port starts silently
     ("grpc.max_send_message_length", -1),  # what a model answers is the app's own
@@ -49,7 +48,7 @@ class GrpcServer:
         infer = GrpcInfer(host)
         self._long_calls = LongCalls()
         self._streams = GrpcStreams(host, infer)
-        size = int(self._settings.max_body_mb * _MEGABYTE)
+        size = self._settings.max_body_bytes
         self._server = aio.server(options=[*_OPTIONS, ("grpc.max_receive_message_length", size)])
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
         handlers = {name: grpc.unary_unary_rpc_method_handler(Answerer(host, name).serve) for name in CALLS}

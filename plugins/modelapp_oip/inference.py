@@ -21,7 +21,7 @@ class Inference:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._wires: dict[str, Wire] = {}
-        self._most_bytes = int(service.app.server.max_body_mb * 1024 * 1024)
+        self._most_bytes = service.app.server.max_body_bytes
 
     async def infer(self, request: HttpRequest) -> HttpResponse:
         """One inference request, in JSON or with raw tensors behind it. Raises RequestError."""

@@ -75,11 +75,17 @@ def write_raw(name: str, array: NDArray[Any]) -> Raw:
 
 
 def _text(name: str, item: object) -> tuple[bytes, bytes]:
+    content = element(name, item)
+    return _LENGTH.pack(len(content)), content
+
+
+def element(name: str, item: object) -> bytes:
+    """One element of a BYTES output. Raises ModelFailed where the model gave neither text nor bytes."""
     if isinstance(item, str):
-        item = item.encode(errors="surrogatepass")
+        return item.encode(errors="surrogatepass")
     if not isinstance(item, bytes):
         raise ModelFailed(f'output "{name}" should hold text or bytes, the model gave {type(item).__name__}')
-    return _LENGTH.pack(len(item)), item
+    return item
 
 
 def as_text(name: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -41,7 +41,7 @@ class _Routes:
         self._statistics = statistics
         self._documents = Documents(service.models)
         self._inference = Inference(service)
-        self._most_bytes = int(service.app.server.max_body_mb * 1024 * 1024)
+        self._most_bytes = service.app.server.max_body_bytes
         statistics.know(service.models)
 
     def all(self) -> tuple[Route, ...]:
