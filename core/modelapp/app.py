@@ -44,6 +44,22 @@ class Pad:
 
 
 @attrs.frozen(kw_only=True)
+class Generation:
+    """[models.NAME.generation]: a model that answers token by token."""
+
+    max_tokens: int = key("the most tokens of an answer, unless the request says otherwise", default=128, min=1)
+    temperature: float | None = key(
+        "how freely it draws, unless the request says otherwise; default: the protocol's, else 0, the likeliest token",
+        default=None,
+        min=0,
+    )
+    context_tokens: int = key("the most tokens of prompt and answer together; 0: the model's own", default=0, min=0)
+    cache_mb: int = key("memory for what is kept of sequences in progress", default=1024, min=1)
+    step_tokens: int = key("the most tokens of one step; longer prompts are read over several", default=256, min=1)
+    reuse_prefixes: bool = key("prompts that begin alike are read once, while memory lasts", default=True)
+
+
+@attrs.frozen(kw_only=True)
 class Model:
     """[models.NAME]"""
 
@@ -51,7 +67,7 @@ class Model:
     source: str = key('a path beside app.toml, "package:NAME/path", or "handlers.py:Class" for the python runtime')
     runtime: str = key("the name of a runtime plugin")
     revision: str = key("which version of a remote source", default="", pending=True)
-    task: str = key("what the model does, for runtimes that adapt inputs and outputs to it", default="", pending=True)
+    task: str = key("what the model does, which says what it takes and gives", default="")
     labels: str = key("a file with one class name a line", default="")
     files: Mapping[str, str] = key("further files the model needs, each a source", factory=dict)
     device: str = key("where it runs", default="cpu")
@@ -74,6 +90,7 @@ class Model:
     warmup_calls: int = key("runs on a warm-up example before the model counts as ready", default=1, min=0)
     preprocess: str = key('"file.py:function" applied to one request before the model', default="")
     postprocess: str = key('"file.py:function" applied to one answer after the model', default="")
+    generation: Generation = key("how it generates; [models.NAME.generation]", factory=Generation)
     options: Any = attrs.field(default=None, metadata={"plugin": "runtime"})
     """[models.NAME.<runtime>], as an instance of the runtime's options class."""
 
@@ -136,7 +153,7 @@ class Endpoint:
     split: Split | None = key("models that share the traffic", default=None)
     path: str = key("the URL path; default: / and the name", default="")
     timeout_s: float = key("time allowed for a request, queueing included", default=30, min=0.001)
-    stream: bool = key("the answer is sent as it comes into being", default=False, pending=True)
+    stream: bool = key("the answer is sent as it comes into being", default=False)
     is_async: bool = key(
         "a request is answered with an id, and the result fetched later", default=False, name="async", pending=True
     )

@@ -89,6 +89,9 @@ class Call:
     device_s: float = 0.0
     """Seconds of model runs, its share by rows of each run it was part of."""
     cpu_s: float = 0.0
+    tokens_in: int = 0
+    """Tokens of its prompts, where a model generates for it."""
+    tokens_out: int = 0
     runs: tuple[Any, ...] = ()
     """The `modelapp.observing.ModelRun`s it was part of, kept while somebody watches."""
     arm: str = ""

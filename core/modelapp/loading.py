@@ -45,7 +45,16 @@ class Loading:
     def served(self, app: App, model: Model) -> ServedModel:
         """A model that is not loaded yet."""
         threads = model.threads or self.threads
-        placement = Placement(device=model.device, threads=threads, cache_dir=cache_dir())
+        generation = model.generation
+        placement = Placement(
+            device=model.device,
+            threads=threads,
+            cache_dir=cache_dir(),
+            slots=model.max_batch_size,
+            context_tokens=generation.context_tokens,
+            cache_mb=generation.cache_mb,
+            reuse_prefixes=generation.reuse_prefixes,
+        )
         found = ServedModel(app.root, model, placement, self._observers)
         found.on_death = self._on_death
         return found

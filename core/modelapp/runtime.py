@@ -5,9 +5,9 @@ import the library behind it. `RuntimeSpec.open` does, once, in the replica, aft
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -15,6 +15,8 @@ from modelapp.signature import Signature
 
 if TYPE_CHECKING:  # numpy takes 80 ms to import, which the command line need not spend
     from numpy.typing import NDArray
+
+    from modelapp.generating import TextModel
 
 Arrays: TypeAlias = Mapping[str, "NDArray[Any]"]
 """Named arrays; axis 0 counts rows where the signature is batched."""
@@ -39,22 +41,35 @@ class Availability:
 
 @attrs.frozen
 class Placement:
-    """Where and with how much a model is loaded. `threads` is the budget for one run; the runtime must keep to it."""
+    """Where and with how much a model is loaded. `threads` is the budget for one run; the runtime must keep to it.
+
+    The rest is for models that generate, and binds as `threads` does: `slots` sequences at a time, of `context_tokens`
+    each (0: the model's own bound) and with `cache_mb` of memory in all; `reuse_prefixes` says whether what was kept of
+    one sequence may serve another.
+    """
 
     device: str = "cpu"
     threads: int = 1
     cache_dir: Path | None = None
+    slots: int = 1
+    context_tokens: int = 0
+    cache_mb: int = 1024
+    reuse_prefixes: bool = True
 
 
 @attrs.frozen
 class Artefact:
-    """A model's files on this machine. `source` is the main file or folder, or "file.py:Class" below `root`."""
+    """A model's files on this machine. `source` is the main file or folder, or "file.py:Class" below `root`.
+
+    `task` is a word of `modelapp.tasks`, or "".
+    """
 
     name: str
     source: Path
     symbol: str = ""
     root: Path = Path()
     files: Mapping[str, Path] = attrs.Factory(dict)
+    task: str = ""
 
 
 class Run:
@@ -120,8 +135,54 @@ class Runtime(Protocol):
         """The signature without loading the weights, or None where only loading can tell."""
         ...
 
-    def load(self, artefact: Artefact, options: Any, placement: Placement) -> LoadedModel:
+    def load(self, artefact: Artefact, options: Any, placement: Placement) -> "LoadedModel | TextModel":
         """Load for `placement`. Raises LoadError, naming file and reason."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A loaded model that also answers piece by piece, beside `infer`."""
+
+    def stream(self, row: Mapping[str, Any], run: Run) -> Iterator[Mapping[str, Any]]:
+        """The answer to one record, in pieces whose texts belong one after the other. Ends when `run` is cancelled."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A runtime that can write its models in a format that another runtime opens."""
+
+    @property
+    def formats(self) -> Collection[str]:
+        """The formats, e.g. "onnx"; each is the name of the runtime that opens it."""
+        ...
+
+    def export(
+        self, artefact: Artefact, options: Any, placement: Placement, target: Path, format: str
+    ) -> Sequence[str]:
+        """Write the model into the folder `target`, which is empty; notes for whoever asked.
+
+        The main file is "model.onnx" for "onnx"; a folder with a model that generates holds its tokenizer too. Raises
+        LoadError where the model does not load or cannot be written so.
+        """
+        ...
+
+
+@runtime_checkable
+class Quantizes(Protocol):
+    """A runtime that can make a smaller, less precise model of one that it opens."""
+
+    @property
+    def precisions(self) -> Collection[str]:
+        """The words it takes, e.g. "int8"."""
+        ...
+
+    def quantize(self, source: Path, target: Path, precision: str) -> Sequence[str]:
+        """Write the model file or folder `source` anew into the folder `target`; notes for whoever asked.
+
+        Raises LoadError.
+        """
         ...
 
 
@@ -154,7 +215,8 @@ class RuntimeSpec:
     RawOptions. `capabilities` are words out of
     CAPABILITIES. `environment` must be set before the library is imported; "{threads}" in a value is filled in.
     `numeric_stack`: distributions whose version may change a result; it is kept with every recorded answer, of those
-    that are installed.
+    that are installed. `tasks`: the words of `modelapp.tasks` that it adapts models to; "*" for any, where the model's
+    own code keeps to the task.
     """
 
     name: str
@@ -165,6 +227,7 @@ class RuntimeSpec:
     probe: Callable[[], Availability] = always_available
     api_versions: frozenset[int] = frozenset({API_VERSION})
     numeric_stack: tuple[str, ...] = ()
+    tasks: frozenset[str] = frozenset()
 
 
 CAPABILITIES: Mapping[str, str] = {
@@ -172,6 +235,7 @@ CAPABILITIES: Mapping[str, str] = {
     "records": "models over plain records",
     "cancel": "a run in progress can be stopped",
     "concurrent": "one loaded model may run on several threads at once",
+    "generate": "models that answer token by token",
     "scripted": "imitates a model by script, for tests; never counts as coverage of a real one",
 }
 

@@ -1,21 +1,21 @@
-"""A model of the app in a replica: loaded by its runtime, warmed up, answering through its batcher."""
+"""A model of the app in a replica: loaded by its runtime, warmed up, answering through its lane."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from time import monotonic, perf_counter
-from typing import Literal
+from time import perf_counter
+from typing import Any, Literal
 
 from modelapp import signaturecache, sources
 from modelapp.app import Model
-from modelapp.batcher import Batcher
-from modelapp.batching import Limits
+from modelapp.batchlane import BatchLane
 from modelapp.blame import blame
 from modelapp.call import Call
-from modelapp.dispatching import check_size
-from modelapp.errors import LoadError, ModelAppError, ModelDied, ModelFailed, NotReady, RequestError
-from modelapp.execution import Execution
+from modelapp.errors import LoadError, ModelAppError, ModelDied, NotReady
+from modelapp.generating import Piece, TextModel
+from modelapp.generationlane import GenerationLane
+from modelapp.lane import Around, Lane
 from modelapp.observing import ModelFigures, Observers
 from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
 from modelapp.signature import Signature
@@ -27,7 +27,7 @@ State = Literal["waiting", "loading", "warming", "ready", "failed"]
 
 
 class ServedModel:
-    """One model behind its batcher. Implements `modelapp.service.ModelService`."""
+    """One model behind its lane. Implements `modelapp.service.ModelService`."""
 
     def __init__(self, root: Path, model: Model, placement: Placement, observers: Observers | None = None) -> None:
         self.model = model
@@ -39,14 +39,11 @@ class ServedModel:
         self._root = root.resolve()  # as the frames of its code name it
         self._placement = placement
         self._observers = observers
-        self._loaded: LoadedModel | None = None
-        self._execution: Execution | None = None
-        self._batcher: Batcher | None = None
-        self._concurrent = False
+        self._loaded: LoadedModel | TextModel | None = None
+        self._lane: Lane | None = None
         self._memory: Path | None = None
         self._private = False
         self._closing: asyncio.Future[None] | None = None
-        self._in_shape = False
         self.on_death: Callable[[ServedModel, ModelDied], None] | None = None
         """Told once, on the loop, when a run says that the model is dead; it takes no more requests then."""
 
@@ -73,12 +70,17 @@ class ServedModel:
     @property
     def waiting_rows(self) -> int:
         """Rows in its queue."""
-        return 0 if self._batcher is None else self._batcher.waiting_rows
+        return 0 if self._lane is None else self._lane.waiting_rows
 
     @property
     def figures(self) -> ModelFigures:
         """Sums over its runs since it was loaded."""
-        return ModelFigures() if self._batcher is None else self._batcher.figures
+        return ModelFigures() if self._lane is None else self._lane.figures
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can answer piece by piece; told once it is loaded."""
+        return self._lane is not None and self._lane.streams
 
     @property
     def device(self) -> str:
@@ -94,38 +96,29 @@ class ServedModel:
         started = perf_counter()
         try:
             self._loaded = await _kept(asyncio.ensure_future(asyncio.to_thread(self._open, runtime)))
-            self._execution = Execution(self._loaded, self.model)
-            self._hush(self._execution)
+            self._lane = self._make_lane(self._loaded, concurrent=concurrent)
         except LoadError as error:
             self.fail(error)
             raise
+        if self._private:
+            self._lane.hush(self._root)
         self.load_s = perf_counter() - started
-        self.notes += self._loaded.signature.notes
-        if self.model.pad and not self._execution.signature.batched:
-            self.notes.append("pad has no effect: requests run one at a time.")
+        self.notes += [*self._loaded.signature.notes, *self._lane.notes]
         if self.model.concurrency > 1 and not concurrent:
             self.notes.append(f"concurrency has no effect: the {self.runtime} runtime runs a model once at a time.")
-        self._concurrent = concurrent
-        limits = self._limits(self._execution)
-        self._batcher = Batcher(
-            self.name,
-            self._execution,
-            limits,
-            root=self._root,
-            device=self.device,
-            observers=self._observers,
-            on_death=self._die,
-        )
         self.state = "warming"
+
+    def _make_lane(self, loaded: LoadedModel | TextModel, *, concurrent: bool) -> Lane:
+        around = Around(self._root, loaded.device, self._observers, self._die)
+        if isinstance(loaded, TextModel):
+            return GenerationLane(loaded, self.model, around)
+        return BatchLane(loaded, self.model, around, concurrent=concurrent)
 
     def hush(self) -> None:
         """Never tell what its code says of a failure: an endpoint that it works for has sensitive fields."""
         self._private = True
-        self._hush(self._execution)
-
-    def _hush(self, execution: Execution | None) -> None:
-        if self._private and execution is not None:
-            execution.hush(self._root)
+        if self._lane is not None:
+            self._lane.hush(self._root)
 
     def adopt(self, model: Model) -> None:
         """Be that model from now on, with the weights that are loaded: it differs in its bounds and surroundings only.
@@ -133,24 +126,10 @@ class ServedModel:
         Requests under way go on, and whoever waits keeps the place.
         """
         self.model = model
-        if self._loaded is not None and self._batcher is not None and self._execution is not None:
-            self._execution.model = model
-            self._batcher.tune(self._limits(self._execution))
+        if self._lane is not None:
+            self._lane.tune(model)
 
-    def _limits(self, execution: Execution) -> Limits:
-        model = self.model
-        return Limits(
-            max_rows=execution.max_rows,
-            max_cost=model.max_batch_cost,
-            padded=model.cost == "padded_tokens",
-            max_queue_rows=model.max_queue,
-            max_wait_s=model.max_wait_ms / 1000,
-            concurrency=model.concurrency if self._concurrent else 1,
-            levels=model.priority_levels,
-            rerun=model.rerun,
-        )
-
-    def _open(self, runtime: Runtime) -> LoadedModel:
+    def _open(self, runtime: Runtime) -> LoadedModel | TextModel:
         try:
             artefact = sources.artefact(self._root, self.model)
             self.labels = sources.labels(self._root, self.model)
@@ -173,12 +152,12 @@ class ServedModel:
 
     async def remember(self) -> None:
         """Keep what is known of the model for `check`: what goes in and out, and how long its runs took."""
-        if self._execution is None or self.signature is None:
+        if self._lane is None or self.signature is None:
             return
         if self._memory is None:  # told by its files, which may be others when it is closed
             self._memory = await asyncio.to_thread(signaturecache.place, self._root, self.model)
         if self._memory is not None:
-            measured = Measured(self.signature, self._execution.least_ms)
+            measured = Measured(self.signature, self._lane.least_ms)
             await asyncio.to_thread(signaturecache.keep, self._memory, measured)
 
     def fail(self, error: LoadError) -> None:
@@ -188,30 +167,22 @@ class ServedModel:
     def open_for_requests(self) -> None:
         """The warm-up went well: take requests."""
         self.state = "ready"
+        if self._lane is not None:
+            self._lane.warm()
 
     async def infer(self, rows: Rows, call: Call) -> Rows:
         """Check, batch and run; raises RequestError. Answers are in the order of the rows."""
-        if self._execution is None or self._batcher is None or self.state == "failed":
-            raise self.not_ready()
-        execution, batcher = self._execution, self._batcher
-        if self.state == "warming" and not self._in_shape:
-            await self._shape_up(execution, batcher, rows)
-        part = execution.check(rows)
-        if batcher.limits.allow(part.rows, part.tokens, part.longest):
-            answer: Rows = await batcher.submit(part, call)
-            return answer
-        check_size(part.rows, batcher.limits)  # before it is cut into as many pieces
-        return execution.join(await batcher.submit_parts(execution.pieces(part), call))
+        return await self._open_lane().infer(rows, call)
 
-    async def _shape_up(self, execution: Execution, batcher: Batcher, rows: Rows) -> None:
-        """Run the warm-up's example in every bucket, once: ready means that no request comes in a new shape."""
-        self._in_shape = True
-        for shape, example in execution.at_buckets(rows):
-            try:
-                await batcher.submit(execution.check(example), Call(monotonic()))
-            except RequestError as error:
-                self._in_shape = False
-                raise ModelFailed(f"in the bucket {shape}: {error.message}") from error
+    def stream(self, row: Mapping[str, Any], call: Call) -> AsyncIterator[Piece]:
+        """The answer to one record as it comes into being; only where it `streams`. Raises RequestError."""
+        return self._open_lane().stream(row, call)
+
+    def _open_lane(self) -> Lane:
+        """The lane, where requests may come. Raises NotReady."""
+        if self._lane is None or self.state == "failed":
+            raise self.not_ready()
+        return self._lane
 
     def _die(self, error: ModelDied) -> None:
         self.fail(LoadError(f'model "{self.name}" died: {error.message}', model=self.name))
@@ -221,7 +192,7 @@ class ServedModel:
     def stuck(self, now_s: float) -> str:
         """Why it can serve nobody though it is loaded, "" where it can: its runs do not end, and their requests are
         gone for over a second. `now_s` is `time.monotonic`'s."""
-        if self._batcher is None or not self._batcher.is_stuck(now_s):
+        if self._lane is None or not self._lane.is_stuck(now_s):
             return ""
         return f'model "{self.name}" is stuck in a run that nobody waits for any more'
 
@@ -236,11 +207,11 @@ class ServedModel:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        if self._batcher is not None:
-            await self._batcher.close()
+        if self._lane is not None:
+            await self._lane.close()
         if self._memory is not None:
             await self.remember()
-        loaded, self._loaded, self._batcher, self._execution = self._loaded, None, None, None
+        loaded, self._loaded, self._lane = self._loaded, None, None
         if loaded is not None:
             try:
                 loaded.close()
@@ -248,7 +219,7 @@ class ServedModel:
                 log.warning('model "%s" did not close: %s', self.name, blame(error, self._root, private=self._private))
 
 
-async def _kept(opening: "asyncio.Future[LoadedModel]") -> LoadedModel:
+async def _kept(opening: "asyncio.Future[LoadedModel | TextModel]") -> LoadedModel | TextModel:
     """What is being opened on a thread, which goes on where nobody waits any more: then it is closed when it comes."""
     try:
         return await asyncio.shield(opening)
@@ -257,6 +228,6 @@ async def _kept(opening: "asyncio.Future[LoadedModel]") -> LoadedModel:
         raise
 
 
-def _close_unwanted(opening: "asyncio.Future[LoadedModel]") -> None:
+def _close_unwanted(opening: "asyncio.Future[LoadedModel | TextModel]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()

@@ -1,14 +1,15 @@
 """What a protocol plugin may ask of the replica it answers for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from modelapp.app import App, Model
 from modelapp.call import Call
 from modelapp.errors import NotReady
+from modelapp.generating import Piece
 from modelapp.observing import ModelFigures
 from modelapp.routes import Access, ProtocolRoutes
 from modelapp.runtime import Rows
@@ -72,8 +73,20 @@ class ModelService(Protocol):
         """Rows in its queue."""
         ...
 
+    @property
+    def streams(self) -> bool:
+        """Whether it can answer piece by piece; told once it is loaded."""
+        ...
+
     async def infer(self, rows: Rows, call: Call) -> Rows:
         """Check, batch and run; raises RequestError. Answers are in the order of the rows."""
+        ...
+
+    def stream(self, row: Mapping[str, Any], call: Call) -> AsyncIterator[Piece]:
+        """The answer to one record as it comes into being; only where it `streams`. Raises RequestError.
+
+        Whoever takes no more of it closes it, and the model works for it no longer.
+        """
         ...
 
 

@@ -47,7 +47,9 @@ def artefact(root: Path, model: Model) -> Artefact:
                 help=f'files = {{ {name} = "{source.split(":")[0]}" }}',
             )
         files[name] = place.path
-    return Artefact(name=model.name, source=main.path, symbol=main.symbol, root=root.resolve(), files=files)
+    return Artefact(
+        name=model.name, source=main.path, symbol=main.symbol, root=root.resolve(), files=files, task=model.task
+    )
 
 
 def labels(root: Path, model: Model) -> tuple[str, ...]:

@@ -1,0 +1,123 @@
+"""Whole requests, run in batches: the lane of every model that does not generate."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from modelapp.app import Model
+from modelapp.batcher import Batcher
+from modelapp.batching import Limits
+from modelapp.call import Call
+from modelapp.dispatching import check_size
+from modelapp.errors import InvalidInput, ModelFailed, RequestError
+from modelapp.execution import Execution
+from modelapp.generating import Piece
+from modelapp.lane import Around
+from modelapp.observing import ModelFigures
+from modelapp.runtime import LoadedModel, Rows
+
+
+class BatchLane:
+    """Implements `modelapp.lane.Lane`. Raises LoadError where app.toml's table does not fit the model.
+
+    `concurrent`: the runtime can run the model on several threads at once.
+    """
+
+    streams = False
+
+    def __init__(self, loaded: LoadedModel, model: Model, around: Around, *, concurrent: bool) -> None:
+        self._execution = Execution(loaded, model)
+        self._concurrent = concurrent
+        self._warming = True
+        self._in_shape = False
+        self._batcher = Batcher(
+            model.name,
+            self._execution,
+            self._limits(model),
+            root=around.root,
+            device=around.device,
+            observers=around.observers,
+            on_death=around.on_death,
+        )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What of app.toml is without effect."""
+        if self._execution.model.pad and not self._execution.signature.batched:
+            return ("pad has no effect: requests run one at a time.",)
+        return ()
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in its queue."""
+        return self._batcher.waiting_rows
+
+    @property
+    def figures(self) -> ModelFigures:
+        """Sums over its runs so far."""
+        return self._batcher.figures
+
+    @property
+    def least_ms(self) -> float | None:
+        """The least that the model itself took for a run; None until that is known."""
+        return self._execution.least_ms
+
+    def is_stuck(self, now_s: float) -> bool:
+        """Whether every slot is taken by a run that nobody waits for any more, and that does not end."""
+        return self._batcher.is_stuck(now_s)
+
+    def warm(self) -> None:
+        """The warm-up is over."""
+        self._warming = False
+
+    def hush(self, root: Path) -> None:
+        """From now on tell of a failure no more than its class and its place below `root`."""
+        self._execution.hush(root)
+
+    def tune(self, model: Model) -> None:
+        """Obey that table's bounds from now on."""
+        self._execution.model = model
+        self._batcher.tune(self._limits(model))
+
+    def _limits(self, model: Model) -> Limits:
+        return Limits(
+            max_rows=self._execution.max_rows,
+            max_cost=model.max_batch_cost,
+            padded=model.cost == "padded_tokens",
+            max_queue_rows=model.max_queue,
+            max_wait_s=model.max_wait_ms / 1000,
+            concurrency=model.concurrency if self._concurrent else 1,
+            levels=model.priority_levels,
+            rerun=model.rerun,
+        )
+
+    async def infer(self, rows: Rows, call: Call) -> Rows:
+        """Check, batch and run; answers are in the order of the rows. Raises RequestError."""
+        execution, batcher = self._execution, self._batcher
+        if self._warming and not self._in_shape:
+            await self._shape_up(rows)
+        part = execution.check(rows)
+        if batcher.limits.allow(part.rows, part.tokens, part.longest):
+            answer: Rows = await batcher.submit(part, call)
+            return answer
+        check_size(part.rows, batcher.limits)  # before it is cut into as many pieces
+        return execution.join(await batcher.submit_parts(execution.pieces(part), call))
+
+    def stream(self, row: Mapping[str, Any], call: Call) -> AsyncIterator[Piece]:
+        """Such a model answers once. Raises InvalidInput."""
+        raise InvalidInput("this model does not answer piece by piece")
+
+    async def _shape_up(self, rows: Rows) -> None:
+        """Run the warm-up's example in every bucket, once: ready means that no request comes in a new shape."""
+        self._in_shape = True
+        for shape, example in self._execution.at_buckets(rows):
+            try:
+                await self._batcher.submit(self._execution.check(example), Call(monotonic()))
+            except RequestError as error:
+                self._in_shape = False
+                raise ModelFailed(f"in the bucket {shape}: {error.message}") from error
+
+    async def close(self) -> None:
+        """Take no more, and finish what is queued."""
+        await self._batcher.close()
