@@ -18,11 +18,15 @@ class ModelRun:
     `queued_s`: when each of `calls` came into the queue. `held_s`: how long the idle model waited for company.
     `infer_s`: what the model itself took. `outcome` is "ok" where any of `calls` got an answer, else the code of the
     error.
+
+    `step`: one step of a model that generates. Its `rows` are sequences, its `cost` the tokens that it was fed,
+    `tokens_in` those of them that belong to prompts. Each sequence that was given a token stands in one of two: in
+    `firsts_s` with the time since it came, where that was its first, else in `gaps_s` with the time since its last.
     """
 
     __slots__ = (
-        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "held_s", "infer_s", "model", "outcome",
-        "queued_s", "rows", "span", "started_s",
+        "calls", "cost", "cpu_s", "device", "ended_s", "extra_runs", "firsts_s", "gaps_s", "held_s", "infer_s",
+        "model", "outcome", "queued_s", "rows", "span", "started_s", "step", "tokens_in",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +45,10 @@ class ModelRun:
         extra_runs: int = 0,
         outcome: str = "ok",
         queued_s: tuple[float, ...] = (),
+        step: bool = False,
+        tokens_in: int = 0,
+        firsts_s: tuple[float, ...] = (),
+        gaps_s: tuple[float, ...] = (),
     ) -> None:
         self.model = model
         self.device = device
@@ -55,6 +63,10 @@ class ModelRun:
         self.extra_runs = extra_runs
         self.outcome = outcome
         self.queued_s = queued_s
+        self.step = step
+        self.tokens_in = tokens_in
+        self.firsts_s = firsts_s
+        self.gaps_s = gaps_s
         self.span: Any = None
         """What a tracer keeps of it."""
 
@@ -138,7 +150,7 @@ class Observer(RequestObserver, Protocol):
     """What a plugin hands over to be told of requests and of runs."""
 
     def run_ended(self, run: ModelRun) -> None:
-        """A model has run; its requests are answered right after."""
+        """A model has run; its requests are answered right after. Of one that generates: it has made a step."""
         ...
 
 

@@ -85,7 +85,9 @@ class Tracer:
         return found
 
     def run_ended(self, run: ModelRun) -> None:
-        """Make the span of a run, where any of its requests is sampled."""
+        """Make the span of a run, where any of its requests is sampled. A step has none: a request has hundreds."""
+        if run.step:
+            return
         sampled = [call for call in run.calls if call.span is not None and call.span.recording]
         if not sampled:
             return
