@@ -38,10 +38,14 @@ def encode_json(value: Any) -> bytes:
 
 
 class Outputs:
-    """The declared outputs of one endpoint. Without any, whatever JSON can hold is sent."""
+    """The declared outputs of one endpoint. Without any, whatever JSON can hold is sent.
 
-    def __init__(self, fields: Mapping[str, Field]) -> None:
-        self._write: Check | None = _object_writer(fields) if fields else None
+    `partial`: some of them may be missing.
+    """
+
+    def __init__(self, fields: Mapping[str, Field], *, partial: bool = False) -> None:
+        optional = frozenset(fields) if partial else frozenset[str]()
+        self._write: Check | None = _object_writer(fields, optional) if fields else None
         self._private = hides(fields)
         self.heavy = any(_is_heavy(field) for field in fields.values())
         """Whether writing encodes images or audio, which belongs on another thread than the loop's."""

@@ -4,7 +4,7 @@ A runtime whose model generates hands back a `TextModel`. Its engine knows seque
 joins a step and who leaves, sampling, stop texts and streams are the core's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import attrs
@@ -70,7 +70,7 @@ class Generates(Protocol):
         ...
 
     def step(self, feeds: Sequence[Feed]) -> "NDArray[np.float32]":
-        """Run the model once over all feeds: logits [wanted feeds, vocabulary], in their order.
+        """Run the model once over all feeds: logits [wanted feeds, vocabulary], in their order, the caller's to keep.
 
         Where it raises no slot has moved on, so that the same tokens may be fed again. Raises OutOfMemory, ModelDied.
         """
@@ -155,3 +155,17 @@ class Piece:
 
     record: Mapping[str, Any]
     final: bool = False
+
+
+def join_pieces(pieces: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole answer that pieces make: texts of one key are put together, of all else the last one counts."""
+    whole: dict[str, Any] = {}
+    texts: dict[str, list[str]] = {}
+    for piece in pieces:
+        for key, value in piece.items():
+            if isinstance(value, str):
+                texts.setdefault(key, []).append(value)
+            else:
+                texts.pop(key, None)
+            whole[key] = value
+    return whole | {key: "".join(parts) for key, parts in texts.items()}

@@ -1,6 +1,6 @@
 """Natural routes: each endpoint at its own path, JSON or a form in, JSON out, named as app.toml names it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -12,14 +12,18 @@ from modelapp.app import BYTES_PER_MB, App, Endpoint
 from modelapp.bodies import FORM_TYPE, JSON_TYPE, OFF_LOOP_BYTES, body_form, decode_json, inflate, off_loop
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, RequestError
+from modelapp.eventstream import STREAM_TYPE, Events, failed_event, wants_json
 from modelapp.fetching import Budget
 from modelapp.forms import read_form
+from modelapp.generating import Piece
 from modelapp.masking import is_private
 from modelapp.openapi import endpoint_operation
 from modelapp.remote import beside, fetch_urls, takes_urls
-from modelapp.routes import HttpRequest, HttpResponse, ProtocolRoutes, Route
+from modelapp.routes import HttpRequest, HttpResponse, HttpStream, ProtocolRoutes, Route
 from modelapp.values import Inputs
 
+_LIVE = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
+"""Proxies in between shall pass each piece on as it comes."""
 _MOST_S = 30.0  # where a request has no deadline
 
 
@@ -38,6 +42,10 @@ class PipelineLike(Protocol):
         """The result for one request, a mapping of outputs where the endpoint declares any; raises RequestError."""
         ...
 
+    def stream(self, values: Mapping[str, Any], call: Call) -> AsyncGenerator[Piece]:
+        """The same in pieces, of an endpoint with `stream = true`; the last one is the whole result."""
+        ...
+
 
 def natural_protocol(app: App, pipelines: Mapping[str, PipelineLike]) -> ProtocolRoutes:
     """One POST route for each endpoint. Raises KeyError where an endpoint has no pipeline."""
@@ -47,8 +55,16 @@ def natural_protocol(app: App, pipelines: Mapping[str, PipelineLike]) -> Protoco
 
 def natural_error(error: RequestError) -> HttpResponse:
     """`{"error": {"code", "message", "field"}}`."""
-    body = {"error": {"code": error.code, "message": error.message, "field": error.field or None}}
-    return HttpResponse(error.status, msgspec.json.encode(body))
+    return HttpResponse(error.status, _error_body(error))
+
+
+def _error_body(error: RequestError) -> bytes:
+    return msgspec.json.encode({
+        "error": {"code": error.code, "message": error.message, "field": error.field or None}
+    })  # fmt: skip
+
+
+_last_words = failed_event(_error_body)
 
 
 def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
@@ -68,7 +84,7 @@ def _route(app: App, endpoint: Endpoint, pipeline: PipelineLike) -> Route:
 class _Handler:
     """One endpoint: reads the body, runs the pipeline, writes the answer."""
 
-    __slots__ = ("_decode", "_inputs", "_most_bytes", "_outputs", "_pipeline", "_remote")
+    __slots__ = ("_decode", "_inputs", "_most_bytes", "_outputs", "_pipeline", "_remote", "_stream")
 
     def __init__(self, endpoint: Endpoint, pipeline: PipelineLike, most_bytes: int) -> None:
         self._decode = decode_quietly if is_private(endpoint) else decode_json
@@ -77,8 +93,9 @@ class _Handler:
         self._remote = endpoint.input if takes_urls(endpoint.input) else None
         self._pipeline = pipeline
         self._most_bytes = most_bytes
+        self._stream = Events(endpoint.output, self._outputs).write if endpoint.stream else None
 
-    async def __call__(self, request: HttpRequest) -> HttpResponse:
+    async def __call__(self, request: HttpRequest) -> HttpResponse | HttpStream:
         headers, body, call = request.headers, request.body, request.call
         content_type = headers.get("content-type")
         form = body_form(content_type, forms=self._inputs.forms)
@@ -89,6 +106,9 @@ class _Handler:
             values = self._inputs.read(self._decode(body))
         else:
             values = await off_loop(self._read, body, form, content_type or "", encoding or "")
+        if self._stream and not wants_json(headers) and not (call.probe and call.trusted):
+            chunks = self._stream(self._pipeline.stream(values, call))
+            return HttpStream(chunks=chunks, last_words=_last_words, content_type=STREAM_TYPE, headers=_LIVE)
         result = await self._pipeline.run(values, call)
         if call.probe and call.trusted:
             return _probed(call)

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelapp.app import App, Endpoint
 from modelapp.bodies import FORM_TYPE, JSON_TYPE
+from modelapp.eventstream import STREAM_TYPE
 from modelapp.routes import ProtocolRoutes
 from modelapp.schemas import form_schema, has_media, object_schema
 
@@ -34,6 +35,10 @@ _RETRY = {
         "schema": {"type": "integer", "minimum": 1},
     }
 }
+_EVENTS = (
+    "Server-sent events: each piece as data; at the end the event done with the whole answer, or the event error with"
+    " the error"
+)
 _ERROR_SCHEMA: Json = {
     "type": "object",
     "required": ["error"],
@@ -59,7 +64,11 @@ def endpoint_operation(endpoint: Endpoint) -> Json:
     if has_media(endpoint.input):
         content[FORM_TYPE] = {"schema": form_schema(endpoint.input)}
     answer = object_schema(endpoint.output, answer=True) if endpoint.output else {}
-    responses: Json = {"200": {"description": "The answer", "content": {JSON_TYPE: {"schema": answer}}}}
+    told: Json = {"description": "The answer", "content": {JSON_TYPE: {"schema": answer}}}
+    if endpoint.stream:
+        told["description"] = "The answer: as events, unless the Accept header names JSON alone"
+        told["content"][STREAM_TYPE] = {"schema": {"type": "string", "description": _EVENTS}}
+    responses: Json = {"200": told}
     responses |= {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in ERRORS}
     return {
         "operationId": endpoint.name,

@@ -3,20 +3,75 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeAlias, cast
 
-from modelapp.app import Endpoint, Model, Split
+from modelapp.app import Endpoint, Field, Model, Split
 from modelapp.binding import bind_model, first_row
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, ModelFailed, RequestError
 from modelapp.functions import Function, Functions
+from modelapp.generating import Piece
 from modelapp.masking import is_private, leaves, scrubbed
 from modelapp.mismatch import told
+from modelapp.runtime import Rows
 from modelapp.served import ServedModel
 
 Values: TypeAlias = Mapping[str, Any]
 Node: TypeAlias = Callable[[Values, Call], Awaitable[Any]]
+NamedNode: TypeAlias = tuple[str, tuple[str, ...], Node]
+"""A step: its name, what it needs, and what does it."""
+
+
+class ModelNode:
+    """A model in an endpoint, its own hooks around it; what is called is one request.
+
+    `model` is its table as it is now. `only`: of an answer that nothing works on, what the endpoint declares.
+    """
+
+    __slots__ = ("_after", "_before", "_only", "served")
+
+    def __init__(
+        self, served: ServedModel, model: Model, functions: Functions, only: Mapping[str, Field] | None = None
+    ) -> None:
+        self.served = served
+        self._before = functions.get(model.preprocess) if model.preprocess else None
+        self._after = functions.get(model.postprocess) if model.postprocess else None
+        # What a task gives is more than most endpoints want, and none of it is a mistake.
+        self._only = (only or None) if model.task and not model.postprocess else None
+
+    async def __call__(self, values: Values, call: Call) -> Any:
+        """Its answer."""
+        rows, single = await self._bound(values, call)
+        answer: Any = await self.served.infer(rows, call)
+        if single and (signature := self.served.signature) is not None:
+            answer = first_row(signature, answer)
+        return self._picked(answer) if self._after is None else await self._after(call, answer)
+
+    async def stream(self, values: Values, call: Call) -> AsyncGenerator[Piece]:
+        """Its answer piece by piece."""
+        rows, _ = await self._bound(values, call)
+        if not self.served.streams or isinstance(rows, Mapping):
+            raise ModelFailed(f'model "{self.served.name}" does not answer piece by piece')
+        if len(rows) != 1:
+            raise InvalidInput(f"an answer that is streamed is that to one record, not to {len(rows)}")
+        async with aclosing(cast("AsyncGenerator[Piece]", self.served.stream(rows[0], call))) as pieces:
+            async for piece in pieces:
+                yield Piece(self._picked(piece.record), final=True) if piece.final else piece
+
+    async def _bound(self, values: Values, call: Call) -> tuple[Rows, bool]:
+        """The model's rows, and whether they are a single one."""
+        if self._before is not None:
+            values = await _prepared(self._before, call, values)
+        if (signature := self.served.signature) is None:
+            raise self.served.not_ready()
+        return bind_model(self.served.name, signature, values)
+
+    def _picked(self, answer: Any) -> Any:
+        if self._only is None or not isinstance(answer, Mapping):
+            return answer
+        return {name: value for name, value in answer.items() if name in self._only}
 
 
 class Pipeline:
@@ -37,19 +92,24 @@ class Pipeline:
         self.models = tuple(_models_of(endpoint, models))
         self._before = functions.get(endpoint.preprocess) if endpoint.preprocess else None
         self._after = functions.get(endpoint.postprocess) if endpoint.postprocess else None
-        nodes = {
-            name: self._model_node(models[name], (declared or {}).get(name, models[name].model), functions)
-            for name in self.models
-        }
-        self._steps = [
-            (step.name, step.needs, nodes.get(step.run) or self._function_node(step.run, step.needs, functions))
-            for step in endpoint.steps
-        ]
+
+        def model_node(name: str, *, last: bool) -> ModelNode:
+            table = (declared or {}).get(name, models[name].model)
+            only = endpoint.output if last and not endpoint.postprocess else None
+            return ModelNode(models[name], table, functions, only)
+
+        self._steps: list[NamedNode] = []
+        for step in endpoint.steps:
+            if step.run in self.models:
+                node: Node = model_node(step.run, last=step is endpoint.steps[-1])
+            else:
+                node = self._function_node(step.run, step.needs, functions)
+            self._steps.append((step.name, step.needs, node))
         self._parallel = _has_independent_steps(endpoint)
         if endpoint.model:
-            self._body = nodes[endpoint.model]
+            self._body: Node = model_node(endpoint.model, last=True)
         elif endpoint.split is not None:
-            self._body = self._split_node(endpoint.split, nodes)
+            self._body = self._split_node(endpoint.split, {arm: model_node(arm, last=True) for arm in self.models})
         else:
             self._body = self._run_steps
 
@@ -72,22 +132,30 @@ class Pipeline:
         except RequestError as error:
             raise scrubbed(error, leaves(self.endpoint.input, given)) from None
 
-    def _model_node(self, served: ServedModel, model: Model, functions: Functions) -> Node:
-        before = functions.get(model.preprocess) if model.preprocess else None
-        after = functions.get(model.postprocess) if model.postprocess else None
+    async def stream(self, values: Values, call: Call) -> AsyncGenerator[Piece]:
+        """The result piece by piece, as its last model makes it; the last piece is what `run` gives.
 
-        async def run_model(values: Values, call: Call) -> Any:
-            if before is not None:
-                values = await _prepared(before, call, values)
-            if (signature := served.signature) is None:
-                raise served.not_ready()
-            rows, single = bind_model(served.name, signature, values)
-            answer: Any = await served.infer(rows, call)
-            if single:
-                answer = first_row(signature, answer)
-            return answer if after is None else await after(call, answer)
-
-        return run_model
+        Only of an endpoint with `stream = true`. Raises RequestError.
+        """
+        given = dict(values)
+        call.private = call.private or self._private
+        try:
+            if self._before is not None:
+                values = await _prepared(self._before, call, values)
+            node = self._body
+            if self._steps:
+                known = await self._run_some(self._steps[:-1], values, call)
+                _, needs, node = self._steps[-1]
+                values = {need: known[need] for need in needs}
+            if not isinstance(node, ModelNode):
+                raise ModelFailed(f'endpoint "{self.endpoint.name}" does not end with a model, so nothing streams')
+            async with aclosing(node.stream(values, call)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except RequestError as error:
+            if not self._private:
+                raise
+            raise scrubbed(error, leaves(self.endpoint.input, given)) from None
 
     def _function_node(self, ref: str, needs: tuple[str, ...], functions: Functions) -> Node:
         function = functions.get(ref)
@@ -107,17 +175,22 @@ class Pipeline:
         return run_arm
 
     async def _run_steps(self, values: Values, call: Call) -> Any:
-        known = dict(values)
-        if self._parallel:
-            await self._run_together(known, call)
-        else:
-            for name, needs, node in self._steps:
-                known[name] = await node({need: known[need] for need in needs}, call)
+        known = await self._run_some(self._steps, values, call)
         if call.probe:
             call.steps.update((name, known[name]) for name, _, _ in self._steps)
         return known[self._steps[-1][0]]
 
-    async def _run_together(self, known: dict[str, Any], call: Call) -> None:
+    async def _run_some(self, steps: Sequence[NamedNode], values: Values, call: Call) -> dict[str, Any]:
+        """The inputs, and what the steps made of them."""
+        known = dict(values)
+        if self._parallel:
+            await self._run_together(steps, known, call)
+        else:
+            for name, needs, node in steps:
+                known[name] = await node({need: known[need] for need in needs}, call)
+        return known
+
+    async def _run_together(self, steps: Sequence[NamedNode], known: dict[str, Any], call: Call) -> None:
         """Each step starts when the steps it needs have ended."""
         ended: dict[str, asyncio.Task[None]] = {}
 
@@ -129,7 +202,7 @@ class Pipeline:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for name, needs, node in self._steps:
+                for name, needs, node in steps:
                     ended[name] = group.create_task(run_step(name, needs, node))
         except BaseExceptionGroup as errors:
             told = next((error for error in errors.exceptions if isinstance(error, RequestError)), None)

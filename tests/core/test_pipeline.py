@@ -2,20 +2,24 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelapp.app import Endpoint, Model, Split, Step
+from modelapp.app import Endpoint, Field, Model, Split, Step
 from modelapp.call import Call
 from modelapp.errors import InvalidInput, ModelFailed
+from modelapp.fieldtype import parse
 from modelapp.functions import Functions
+from modelapp.generating import Piece
 from modelapp.pipeline import Pipeline, choose_arm
 from modelapp.runtime import Rows
 from modelapp.signature import Signature, TensorSpec
@@ -180,3 +184,121 @@ def test_stable_hash_does_not_depend_on_the_process() -> None:
     split = Split(arms={"a": 50.0, "b": 50.0}, by="user")
 
     assert [choose_arm(split, {"user": user}, {}) for user in ("eve", "fay", "gil", "hal")] == ["a", "a", "b", "a"]
+
+
+class Teller(Multiplier):
+    """A model with a task that tells a text word by word."""
+
+    streams = True
+
+    def __init__(self, name: str, **keys: Any) -> None:
+        super().__init__(name, 1, task="text-generation", **keys)
+        self.signature = Signature(kind="records")
+        self.given: list[Any] = []
+        self.closed = 0
+
+    async def infer(self, rows: Rows, call: Call) -> Rows:
+        """One record a row."""
+        return [{"text": str(row), "finish_reason": "stop", "choices": []} for row in rows]
+
+    async def stream(self, row: Mapping[str, Any], call: Call) -> AsyncGenerator[Piece]:
+        """Two words, and the whole."""
+        self.given.append(dict(row))
+        try:
+            yield Piece({"index": 0, "text": "once "})
+            yield Piece({"index": 0, "text": "upon"})
+            if "broken" in row:
+                raise ModelFailed(f"it choked on {row['broken']}")
+            yield Piece({"text": "once upon", "finish_reason": "stop", "choices": []}, final=True)
+        finally:
+            self.closed += 1
+
+
+def collect(pipeline: Pipeline, values: Mapping[str, Any], most: int = 99) -> list[Piece]:
+    """The pieces of one request."""
+
+    async def read() -> list[Piece]:
+        found: list[Piece] = []
+        async with aclosing(pipeline.stream(values, Call(monotonic()))) as pieces:
+            async for piece in pieces:
+                found.append(piece)
+                if len(found) == most:
+                    break
+        return found
+
+    return asyncio.run(read())
+
+
+OUTPUT = {"text": Field(name="text", type=parse("str"))}
+
+
+def test_of_a_task_the_declared_outputs_are_taken(functions: Functions) -> None:
+    """Without declared ones everything is given, and so it is to a function that follows."""
+    shown = Endpoint(name="e", model="m", output=OUTPUT)
+    assert run(build(shown, functions, Teller("m")), {"a": 1}) == {"text": "{'a': 1}"}
+    everything = run(build(Endpoint(name="e", model="m"), functions, Teller("m")), {"a": 1})
+    assert set(everything) == {"text", "finish_reason", "choices"}
+    worked_on = attrs.evolve(shown, postprocess="handlers.py:after")
+    assert set(run(build(worked_on, functions, Teller("m")), {})["wrapped"]) == set(everything)
+    untasked = Teller("m")
+    untasked.model = attrs.evolve(untasked.model, task="")
+    assert set(run(build(shown, functions, untasked), {"a": 1})) == set(everything)
+
+
+def test_a_stream_ends_with_what_run_gives(functions: Functions) -> None:
+    """Its pieces pass as they come; the model's and the endpoint's preprocess work first."""
+    model = Teller("m", preprocess="handlers.py:before")
+    pieces = collect(build(Endpoint(name="e", model="m", output=OUTPUT), functions, model), {})
+
+    assert [piece.record.get("text") for piece in pieces] == ["once ", "upon", "once upon"]
+    assert (pieces[-1].final, pieces[-1].record) == (True, {"text": "once upon"})
+    assert list(model.given[0]) == ["x"]
+
+
+def test_the_last_step_streams_what_earlier_ones_made(functions: Functions) -> None:
+    """They run first, also side by side."""
+    model = Teller("m")
+    endpoint = Endpoint(
+        name="e",
+        steps=steps(
+            ("a", "handlers.py:left", ("n",)),
+            ("b", "handlers.py:right", ("n",)),
+            ("c", "handlers.py:join", ("a", "b")),
+            ("told", "m", ("c",)),
+        ),
+    )
+    with pytest.raises(ModelFailed, match=r"join raised"):
+        collect(build(endpoint, functions, model), {"n": 3.0})
+    sound = attrs.evolve(endpoint, steps=steps(("c", "handlers.py:after", ("n",)), ("told", "m", ("c",))))
+
+    assert len(collect(build(sound, functions, model), {"n": 3.0})) == 3
+    assert model.given == [{"wrapped": 3.0}]
+
+
+def test_who_reads_no_more_frees_the_model(functions: Functions) -> None:
+    """At once."""
+    model = Teller("m")
+    assert len(collect(build(Endpoint(name="e", model="m"), functions, model), {}, most=1)) == 1
+    assert model.closed == 1
+
+
+def test_a_streams_error_holds_nothing_sensitive(functions: Functions) -> None:
+    """As in an answer that comes in one."""
+    secret = Field(name="broken", type=parse("str"), sensitive=True)
+    pipeline = build(Endpoint(name="e", model="m", input={"broken": secret}), functions, Teller("m"))
+
+    with pytest.raises(ModelFailed, match=r"it choked on \*\*\*"):
+        collect(pipeline, {"broken": "pomegranate"})
+
+
+def test_what_cannot_stream_says_so(functions: Functions) -> None:
+    """A model that answers at once, a function at the end, several records."""
+    once = Teller("m")
+    once.streams = False
+    with pytest.raises(ModelFailed, match='"m" does not answer piece by piece'):
+        collect(build(Endpoint(name="e", model="m"), functions, once), {})
+    endpoint = Endpoint(name="e", steps=steps(("a", "handlers.py:after", ("n",))))
+    with pytest.raises(ModelFailed, match="does not end with a model"):
+        collect(build(endpoint, functions), {"n": 1})
+    with pytest.raises(InvalidInput, match="one record, not to 2"):
+        collect(build(Endpoint(name="e", model="m"), functions, Teller("m")), {"rows": [{}, {}]})
