@@ -2,3 +2,17 @@
 
 Source: the OpenAI API reference, and what its own Python client sends and reads.
 """
+
+from collections.abc import Iterable
+
+from modelapp import hookimpl
+from modelapp.routes import ProtocolRoutes
+from modelapp.service import Service
+
+
+@hookimpl
+def modelapp_protocols(service: Service) -> Iterable[ProtocolRoutes]:
+    """The routes below /v1."""
+    from modelapp_openai.routes import openai_routes
+
+    yield openai_routes(service)
