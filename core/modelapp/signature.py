@@ -1,5 +1,6 @@
 """What goes into a model and what comes out: names, dtypes and shapes."""
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -32,6 +33,7 @@ _DATATYPES = {
     "bytes": "BYTES",
 }
 DTYPES = tuple(_DATATYPES)
+_TENSOR = re.compile(r"\s*(\w+)\s*\[([^\]]*)\]\s*")
 
 
 def numpy_dtype(word: str) -> "np.dtype[Any]":
@@ -76,6 +78,28 @@ class TensorSpec:
     def datatype(self) -> str:
         """The word the Open Inference Protocol uses, e.g. FP32."""
         return _DATATYPES[self.dtype]
+
+
+def read_tensor(name: str, text: str) -> TensorSpec:
+    """A tensor as options declare it, e.g. "float32[batch, 4, ?]".
+
+    Raises LoadError naming the tensor and what is wrong with it.
+    """
+    match = _TENSOR.fullmatch(text)
+    if match is None:
+        raise LoadError(f'tensor "{name}": "{text}" is no tensor', help='write it like "float32[batch, 4]"')
+    words = [word.strip() for word in match[2].split(",")] if match[2].strip() else []
+    return TensorSpec(name, match[1], tuple(_dim(name, word) for word in words))
+
+
+def _dim(name: str, word: str) -> Dim:
+    if word == "?":
+        return None
+    if word.isdecimal():
+        return int(word)
+    if word.isidentifier():
+        return word
+    raise LoadError(f'tensor "{name}": "{word}" is no size', help="a number, a name, or ? for any size")
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ import re
 from importlib.metadata import version
 
 from modelapp.errors import Cancelled, LoadError, ModelFailed, OutOfMemory, RequestError
+from modelapp.modelfile import head
 from modelapp.runtime import Artefact, Run
 
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
@@ -13,7 +14,6 @@ _NODE = re.compile(
 )
 _FUNCTION = re.compile(r"^[\w:~<>*&, ]*\([^)]*\)(?: const)? ")
 _MEMORY_MARKS = ("failed to allocate memory", "bfc_arena", "bad_alloc", "out of memory")
-_LFS = b"version https://git-lfs"
 
 
 def reason(error: BaseException) -> str:
@@ -58,19 +58,7 @@ def check_file(artefact: Artefact) -> None:
             model=artefact.name,
             help='runtime = "python", or name an .onnx file',
         )
-    if path.is_dir():
-        raise LoadError(
-            f"{path} is a folder, not an ONNX file", model=artefact.name, help="name the .onnx file in that folder"
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_LFS))
-    except OSError as error:
-        raise LoadError(f"{path} cannot be read: {error.strerror}", model=artefact.name) from None
-    if not head:
-        raise LoadError(f"{path} is empty", model=artefact.name, help="copy or export the model again")
-    if head == _LFS:
-        raise LoadError(f"{path} is a Git LFS pointer, not the model", model=artefact.name, help="git lfs pull")
+    head(path, artefact.name)
 
 
 def _fix(artefact: Artefact, why: str) -> str:

@@ -8,13 +8,11 @@ import attrs
 import onnxruntime  # type: ignore[import-untyped]  # the library ships no types
 from numpy.typing import NDArray
 
-from modelapp.errors import LoadError
+from modelapp.batchaxis import settled
 from modelapp.runtime import Arrays, Artefact, Placement, Run
 from modelapp.signature import Signature
-from modelapp_onnx import Options
-from modelapp_onnx.batchaxis import verified
 from modelapp_onnx.envelope import Envelope
-from modelapp_onnx.failures import run_failure
+from modelapp_onnx.failures import reason, run_failure
 from modelapp_onnx.session import Opened, open_session
 from modelapp_onnx.signature import declared
 
@@ -35,7 +33,9 @@ class OnnxRuntime:
         signature = attrs.evolve(signature, notes=(*opened.notes, *signature.notes))
         shrinks = options.arena_shrinkage and opened.on_cpu
         model = OnnxModel(opened, signature, Envelope() if shrinks else None)
-        model.signature = _batching(model, signature, options, artefact)
+        model.signature = settled(
+            signature, partial(_trial, model), artefact, options.batching, table="onnx", reason=reason
+        )
         return model
 
 
@@ -65,20 +65,6 @@ class OnnxModel:
     def close(self) -> None:
         """Free the session; the last run must have ended, or the library crashes."""
         self._session = None
-
-
-def _batching(model: OnnxModel, signature: Signature, options: Options, artefact: Artefact) -> Signature:
-    if options.batching == "never":
-        return attrs.evolve(signature, batched=False)
-    if options.batching == "auto":
-        return verified(signature, partial(_trial, model), artefact)
-    if not signature.batched:
-        raise LoadError(
-            f'models.{artefact.name}.onnx.batching is "always", but the file cannot: {signature.notes[-1]}',
-            model=artefact.name,
-            help='export the model with a dynamic batch axis, or batching = "auto"',
-        )
-    return signature
 
 
 def _trial(model: OnnxModel, arrays: Arrays) -> Mapping[str, NDArray[Any]]:

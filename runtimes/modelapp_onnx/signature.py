@@ -1,9 +1,9 @@
 """What an ONNX file declares: names, dtypes and shapes, read from a session."""
 
 import difflib
-from collections.abc import Sequence
 from typing import Any
 
+from modelapp.batchaxis import why_fixed
 from modelapp.errors import LoadError
 from modelapp.runtime import Artefact
 from modelapp.signature import Dim, Signature, TensorSpec
@@ -42,7 +42,7 @@ def declared(session: Any, options: Options, artefact: Artefact) -> Signature:
             notes.append(_left_out(arg))
     if not outputs:
         raise LoadError(f"{artefact.source} has no output that is a tensor: {' '.join(notes)}", model=artefact.name)
-    why_not = _fixed_rows(inputs)
+    why_not = why_fixed(inputs)
     notes += [why_not] if why_not else []
     return Signature(inputs=tuple(inputs), outputs=tuple(outputs), batched=not why_not, notes=tuple(notes))
 
@@ -90,21 +90,3 @@ def _left_out(arg: Any) -> str:
     if "map(" in arg.type:
         note += " Export without ZipMap (skl2onnx: options={'zipmap': False}) to serve it."
     return note
-
-
-def _fixed_rows(inputs: Sequence[TensorSpec]) -> str:
-    """Why axis 0 cannot count rows of several requests, as a note; "" where it may."""
-    if not inputs:
-        return "The model has no input, so requests run one at a time."
-    rows = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
-    for spec in inputs:
-        if spec.optional:
-            return f'Input "{spec.name}" is one value for a whole run, so requests run one at a time.'
-        if not spec.shape:
-            return f'Input "{spec.name}" has no axis that could count rows, so requests run one at a time.'
-        if isinstance(spec.shape[0], int):
-            return f'Input "{spec.name}" is fixed to {spec.shape[0]} on axis 0, so requests run one at a time.'
-        shared = next((dim for dim in spec.shape[1:] if isinstance(dim, str) and dim in rows), None)
-        if shared:
-            return f'Input "{spec.name}" has "{shared}" on a further axis too, so requests run one at a time.'
-    return ""

@@ -1,8 +1,8 @@
 """PyTorch and transformers as a runtime of modelapp: its options and its record. torch is imported in `runtime.py`."""
 
 import importlib.util
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import attrs
 
@@ -16,6 +16,21 @@ from modelapp.tasks import TASKS
 class Options:
     """[models.NAME.torch]"""
 
+    architecture: str = key(
+        'the class of an installed package whose weights `source` holds, e.g. "package.module:Class"', default=""
+    )
+    arguments: Mapping[str, Any] = key("keywords for the constructor of the class", factory=dict)
+    inputs: Mapping[str, str] = key(
+        'input -> "dtype[sizes]", e.g. "float32[batch, 3, 224, 224]"; default: as the program or the class says',
+        factory=dict,
+    )
+    outputs: Mapping[str, str] = key(
+        "the same of the outputs, in their order or by their names; default: found by trial runs", factory=dict
+    )
+    batching: Literal["auto", "always", "never"] = key(
+        "whether rows of different requests share a run: found by trial runs, taken as declared, or never",
+        default="auto",
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = key("the type that the model computes in", default="float32")
     compile: Literal["off", "default"] = key(
         "compile the model when it is loaded: minutes then, and a faster run for some models", default="off"

@@ -129,7 +129,7 @@ def test_no_made_up_input_runs(load_onnx: Load, write_graph: Write) -> None:
     path = write_graph(nodes, values, {"y": ("float", ["batch", 77])}, {"shape": np.array([-1, 77, 1])})
     model = load_onnx(path)
     assert model.signature.batched
-    assert model.signature.notes == ("No made-up input runs, so its batch axis is taken as the file declares it.",)
+    assert model.signature.notes == ("No made-up input runs, so its batch axis is taken as declared.",)
     assert model.infer({"x": np.ones((2, 77), np.float32)}, Run(2))["y"].shape == (2, 77, 1)
 
 
@@ -161,5 +161,5 @@ def test_always_trusts_the_file(load_onnx: Load, write_graph: Write) -> None:
     assert model.signature.batched
     with pytest.raises(ModelFailed, match="Reshape node"):
         model.infer({"x": np.ones((2, 4), np.float32)}, Run(2))
-    with pytest.raises(LoadError, match='batching is "always", but the file cannot: Input "data_0" is fixed to 1'):
+    with pytest.raises(LoadError, match='batching is "always", but the model cannot: Input "data_0" is fixed to 1'):
         load_onnx(LIGHT[0], batching="always")

@@ -1,43 +1,71 @@
-"""Finds out by trial runs whether axis 0 really counts rows: files that declare it do not always keep it."""
+"""Whether axis 0 of a model's inputs counts rows: as declared, then by trial runs, since not every model keeps it."""
 
-import itertools
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from modelapp.errors import LoadError
-from modelapp.runtime import Arrays, Artefact
-from modelapp.signature import Signature, TensorSpec
-from modelapp_onnx.failures import reason
+from modelapp.runtime import Artefact
+from modelapp.signature import Signature, TensorSpec, is_floating
+from modelapp.trialrows import Answers, Infer, Trial, made_up, trials
 
-Answers: TypeAlias = Mapping[str, NDArray[Any]]
-Infer: TypeAlias = Callable[[Arrays], Answers]
-"""Runs the model once; raises the library's exceptions."""
+Batching: TypeAlias = Literal["auto", "always", "never"]
+"""The option of that name: found by trial runs, taken as declared, or never."""
 
-_SIZES = (8, 1, 32, 64, 224, 2, 16)
-"""Sizes tried for all open dimensions at once, before they are tried against each other."""
-_MIXED = (3, 8, 32, 224, 1)
-_MOST_OPEN = 3
-_BUDGET_S = 5.0
-"""Trial inputs are given up after this long: an app must start."""
 _MIXING = 0.1
 """Rows differ when their relative distance is above this. Rounding (also of dynamic int8: 3e-2) is far below it,
 rows that really read each other are far above."""
 
 
-@attrs.frozen
-class _Trial:
-    """One way to fill the inputs: a size for each open dimension, and the kind of numbers."""
+def why_fixed(inputs: Sequence[TensorSpec]) -> str:
+    """Why axis 0 cannot count rows of several requests, as a note; "" where it may."""
+    if not inputs:
+        return "The model has no input, so requests run one at a time."
+    rows = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
+    for spec in inputs:
+        if spec.optional:
+            return f'Input "{spec.name}" is one value for a whole run, so requests run one at a time.'
+        if not spec.shape:
+            return f'Input "{spec.name}" has no axis that could count rows, so requests run one at a time.'
+        if isinstance(spec.shape[0], int):
+            return f'Input "{spec.name}" is fixed to {spec.shape[0]} on axis 0, so requests run one at a time.'
+        shared = next((dim for dim in spec.shape[1:] if isinstance(dim, str) and dim in rows), None)
+        if shared:
+            return f'Input "{spec.name}" has "{shared}" on a further axis too, so requests run one at a time.'
+    return ""
 
-    sizes: Mapping[Any, int]
-    varied: bool
+
+def settled(
+    signature: Signature,
+    infer: Infer,
+    artefact: Artefact,
+    batching: Batching,
+    *,
+    table: str,
+    reason: Callable[[BaseException], str] = str,
+) -> Signature:
+    """`signature`, its batch axis decided as the option `batching` of [models.NAME.TABLE] says.
+
+    `reason` tells an exception of the library in one line. Raises LoadError.
+    """
+    if batching == "never":
+        return attrs.evolve(signature, batched=False)
+    if batching == "auto":
+        return verified(signature, infer, artefact, reason)
+    if not signature.batched:
+        raise LoadError(
+            f'models.{artefact.name}.{table}.batching is "always", but the model cannot: {signature.notes[-1]}',
+            model=artefact.name,
+            help='export or declare the model with an open batch axis, or batching = "auto"',
+        )
+    return signature
 
 
-def verified(signature: Signature, infer: Infer, artefact: Artefact) -> Signature:
+def verified(
+    signature: Signature, infer: Infer, artefact: Artefact, reason: Callable[[BaseException], str] = str
+) -> Signature:
     """`signature`, corrected by runs over one and two rows of made-up data. `infer` runs the model once.
 
     Two rows that fail: axis 0 is 1 from here on. Another count of answers, or rows that change each other: requests
@@ -53,8 +81,8 @@ def verified(signature: Signature, infer: Infer, artefact: Artefact) -> Signatur
             help="export it with an example batch of 2 and a dynamic batch axis, and without squeezing that axis",
         )
     if trial is None:
-        return _noted(signature, "No made-up input runs, so its batch axis is taken as the file declares it.")
-    first, second = _made_up(signature, trial, 0), _made_up(signature, trial, 1)
+        return _noted(signature, "No made-up input runs, so its batch axis is taken as declared.")
+    first, second = made_up(signature, trial, 0), made_up(signature, trial, 1)
     try:
         alone = [infer(first), infer(second)]
         together = infer({name: np.concatenate([first[name], second[name]]) for name in first})
@@ -102,7 +130,7 @@ def _rows(array: Any) -> int | str:
 
 def _differ(alone: Any, company: Any) -> bool:
     """Whether one row's answer is another one in company. Whole numbers and text may tip at a tie: not judged."""
-    if alone.dtype.kind != "f":
+    if not is_floating(alone.dtype):
         return False
     if alone.shape != company.shape:
         return True
@@ -111,69 +139,23 @@ def _differ(alone: Any, company: Any) -> bool:
         return bool(np.linalg.norm(a - b) > _MIXING * max(float(np.linalg.norm(a)), 1e-6))
 
 
-def _first_that_runs(signature: Signature, infer: Infer) -> tuple[_Trial | None, bool]:
+def _first_that_runs(signature: Signature, infer: Infer) -> tuple[Trial | None, bool]:
     """The first trial that the model runs over one row, or None; and whether any ran over two rows only."""
-    until = time.monotonic() + _BUDGET_S
     two_only = False
-    for trial in _trials(signature):
-        one = _made_up(signature, trial, 0)
+    for trial in trials(signature):
+        one = made_up(signature, trial)
         if _runs(infer, one):
             return trial, two_only
         two_only = two_only or _runs(infer, {name: np.concatenate([array, array]) for name, array in one.items()})
-        if time.monotonic() > until:
-            break
     return None, two_only
 
 
-def _runs(infer: Infer, arrays: Arrays) -> bool:
+def _runs(infer: Infer, arrays: Mapping[str, Any]) -> bool:
     try:
         infer(arrays)
     except Exception:  # whatever it is, another trial follows
         return False
     return True
-
-
-def _trials(signature: Signature) -> Iterator[_Trial]:
-    """Ways to fill the inputs: all open dimensions alike first, then each on its own where there are few."""
-    opened = list(dict.fromkeys(key for spec in signature.inputs for _, key in _open_dims(spec)))
-    alike = [dict.fromkeys(opened, size) for size in _SIZES]
-    mixed: list[dict[Any, int]] = []
-    if 1 < len(opened) <= _MOST_OPEN:
-        mixed = [dict(zip(opened, sizes, strict=True)) for sizes in itertools.product(_MIXED, repeat=len(opened))]
-    for sizes in [*(alike if opened else [{}]), *mixed]:
-        yield _Trial(sizes, varied=True)
-        yield _Trial(sizes, varied=False)
-
-
-def _open_dims(spec: TensorSpec) -> Iterator[tuple[int, Any]]:
-    """The axes after the first that have no size, each with what names it: its symbol, or its place."""
-    for axis, dim in enumerate(spec.shape):
-        if axis and not isinstance(dim, int):
-            yield axis, dim if dim is not None else (spec.name, axis)
-
-
-def _made_up(signature: Signature, trial: _Trial, row: int) -> dict[str, NDArray[Any]]:
-    """One row for every input. Whole numbers are 0 and 1 only, so that they are in any vocabulary."""
-    arrays = {}
-    for number, spec in enumerate(signature.inputs):
-        opened = dict(_open_dims(spec))
-        shape = [1] + [trial.sizes[opened[a]] if a in opened else int(str(d)) for a, d in enumerate(spec.shape) if a]
-        arrays[spec.name] = _filled(spec, shape, trial, seed=2 * number + row)
-    return arrays
-
-
-def _filled(spec: TensorSpec, shape: Sequence[int], trial: _Trial, *, seed: int) -> NDArray[Any]:
-    kind = spec.numpy_dtype.kind
-    if kind == "O":
-        return np.full(shape, "a" if spec.dtype == "string" else b"a", dtype=object)
-    if not trial.varied:
-        return np.ones(shape, spec.numpy_dtype)
-    numbers = np.random.default_rng(seed)
-    if kind == "f":
-        return numbers.uniform(0.0, 1.0, shape).astype(spec.numpy_dtype)
-    array = numbers.integers(0, 2, shape).astype(spec.numpy_dtype)
-    array[..., :1] = 1  # a mask with nothing in it makes many models divide by zero
-    return array
 
 
 def _one_row(signature: Signature, why: str) -> Signature:
