@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from modelapp.errors import InvalidInput
+
 
 @attrs.frozen
 class Limits:
@@ -39,6 +41,15 @@ class Limits:
     def default_level(self) -> int:
         """The level of a request that names none: the middle, of an even number the less urgent one there."""
         return self.levels // 2 + 1
+
+    def level(self, priority: int) -> int:
+        """The level of a request's `priority`, 0 being the default. Raises InvalidInput."""
+        if not priority:
+            return self.default_level
+        if not 0 <= priority <= self.levels:
+            told = f"priorities are 1 to {self.levels}" if self.levels > 1 else "the only priority is 1"
+            raise InvalidInput(f"there is no priority {priority}; {told}, and 0 for the default", field="priority")
+        return priority
 
 
 class Part(NamedTuple):

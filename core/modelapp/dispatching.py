@@ -55,13 +55,7 @@ class Dispatcher:
 
     def level(self, priority: int) -> int:
         """The level of a request's `priority`, 0 being the model's default. Raises InvalidInput."""
-        if not priority:
-            return self.limits.default_level
-        levels = self.limits.levels
-        if not 0 <= priority <= levels:
-            told = f"priorities are 1 to {levels}" if levels > 1 else "the only priority is 1"
-            raise InvalidInput(f"there is no priority {priority}; {told}, and 0 for the default", field="priority")
-        return priority
+        return self.limits.level(priority)
 
     def admit(self, works: Sequence[Work], now_s: float) -> None:
         """Let the works of one request wait, all or none. Raises QueueFull with the time until there should be room,

@@ -29,7 +29,7 @@ RUNTIME = RuntimeSpec(
     name="null",
     open=_open_runtime,
     options=RuntimeOptions,
-    capabilities=frozenset({"tensors", "records", "cancel", "concurrent", "scripted"}),
+    capabilities=frozenset({"tensors", "records", "generate", "cancel", "concurrent", "scripted"}),
 )
 SCHEDULER = SchedulerSpec(
     name="null",

@@ -14,7 +14,11 @@ def _one_input() -> dict[str, str]:
 
 @attrs.frozen(kw_only=True)
 class RuntimeOptions:
-    """[models.NAME.null]. Calls count from 1, warm-up calls included; 0 means never."""
+    """[models.NAME.null]. Calls count from 1, warm-up calls included; 0 means never.
+
+    With a task that generates the model's tokens are bytes, a call is a step, and "a row that holds this number" is a
+    step that is fed this token.
+    """
 
     kind: Literal["tensors", "records"] = key("whether rows are named arrays or plain records", default="tensors")
     inputs: Mapping[str, str] = key(
@@ -37,6 +41,9 @@ class RuntimeOptions:
     hang_on: float | None = key("a run with a row that holds this number ends only when it is cancelled", default=None)
     dies_on: float | None = key("a run with a row that holds this number says that the model is dead", default=None)
     crash_on_call: int = key("this call kills the process, as a fault in native code does", default=0, min=0)
+    cache_tokens: int = key(
+        "a model that generates: tokens of all sequences together; 0: what its slots can hold", default=0, min=0
+    )
 
 
 @attrs.frozen(kw_only=True)

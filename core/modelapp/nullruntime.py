@@ -1,54 +1,36 @@
 """The null runtime: answers its input, times a scale plus an offset, and fails as its options script it."""
 
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from modelapp.errors import Cancelled, LoadError, ModelDied
+from modelapp.generating import TextModel
 from modelapp.nulloptions import RuntimeOptions
+from modelapp.nulltext import NullTextModel
 from modelapp.runtime import Arrays, Artefact, LoadedModel, Placement, Records, Rows, Run
-from modelapp.signature import Dim, Signature, TensorSpec
+from modelapp.signature import Signature, read_tensor
+from modelapp.tasks import TASKS
 
 Wait: TypeAlias = Callable[[threading.Event, float | None], object]
 """Waits until the event is set or the seconds (None: for ever) are over; a test passes one that moves its own clock."""
-
-_TENSOR = re.compile(r"\s*(\w+)\s*\[([^\]]*)\]\s*")
 
 
 class ScriptedFailureError(Exception):
     """A failure that the options asked for."""
 
 
-def tensor(name: str, text: str) -> TensorSpec:
-    """Read "float32[batch, 4, ?]". Raises LoadError naming the input and what is wrong with it."""
-    match = _TENSOR.fullmatch(text)
-    if match is None:
-        raise LoadError(f'input "{name}": "{text}" is no tensor', help='write it like "float32[batch, 4]"')
-    words = [word.strip() for word in match[2].split(",")] if match[2].strip() else []
-    return TensorSpec(name, match[1], tuple(_dim(name, word) for word in words))
-
-
-def _dim(name: str, word: str) -> Dim:
-    if word == "?":
-        return None
-    if word.isdecimal():
-        return int(word)
-    if word.isidentifier():
-        return word
-    raise LoadError(f'input "{name}": "{word}" is no size', help="a number, a name, or ? for any size")
-
-
 def signature_of(options: RuntimeOptions) -> Signature:
     """What the options declare. Raises LoadError."""
     if options.kind == "records":
         return Signature(kind="records", batched=options.batched)
-    tensors = tuple(tensor(name, text) for name, text in options.inputs.items())
+    tensors = tuple(read_tensor(name, text) for name, text in options.inputs.items())
     for spec in tensors:
         if options.batched and not spec.shape:
             raise LoadError(f'input "{spec.name}" has no axis to count rows', help="add one, or write batched = false")
@@ -176,12 +158,15 @@ class NullRuntime:
 
     def describe(self, artefact: Artefact, options: RuntimeOptions) -> Signature:
         """What the options declare."""
-        return signature_of(options)
+        return Signature(kind="records") if artefact.task else signature_of(options)
 
-    def load(self, artefact: Artefact, options: RuntimeOptions, placement: Placement) -> LoadedModel:
+    def load(self, artefact: Artefact, options: RuntimeOptions, placement: Placement) -> LoadedModel | TextModel:
         """A scripted model, after the scripted time. Raises LoadError where one is scripted."""
         if options.load_delay_ms:
             self._wait(threading.Event(), options.load_delay_ms / 1000)
         if options.load_error:
             raise LoadError(options.load_error, model=artefact.name)
-        return NullModel(options, wait=self._wait)
+        if artefact.task and TASKS[artefact.task].generates:
+            return NullTextModel(options, placement, wait=self._wait)
+        kind = "records" if artefact.task else options.kind
+        return NullModel(attrs.evolve(options, kind=kind), wait=self._wait)
