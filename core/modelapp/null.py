@@ -30,6 +30,7 @@ RUNTIME = RuntimeSpec(
     open=_open_runtime,
     options=RuntimeOptions,
     capabilities=frozenset({"tensors", "records", "generate", "cancel", "concurrent", "scripted"}),
+    tasks=frozenset({"*"}),
 )
 SCHEDULER = SchedulerSpec(
     name="null",
