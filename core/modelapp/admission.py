@@ -91,7 +91,7 @@ class Admission:
             return
         grant = self._identify(call, access)
         if grant is not None:
-            call.token = grant.name
+            call.token, call.rights = grant.name, grant
             grant.check(access, name)
         if access in _WORK:
             self._bound(call, [*self._scopes(access, name, grant)])

@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelapp.errors import Cancelled, DeadlineExceeded, RequestError
 
@@ -49,6 +49,14 @@ def server_failed(call: "Call") -> RequestError:
     return RequestError(f"the server failed; its log tells more under the request id {call.id}")
 
 
+class Rights(Protocol):
+    """What the holder of a token may do."""
+
+    def check(self, access: str, name: str) -> None:
+        """Raise Forbidden where it may not call `name`; `access` is "endpoint" or "model"."""
+        ...
+
+
 class Call:
     """What every layer below the edge knows about one request. Times are seconds of `time.monotonic`."""
 
@@ -61,6 +69,8 @@ class Call:
     release: str = ""
     token: str = ""
     """The name of the bearer token that it came with; never the token."""
+    rights: Rights | None = None
+    """Those of its token; None: it may do anything."""
     priority: int = 0
     """1 is the most urgent level; 0: the model's default."""
     method: str = ""
@@ -125,6 +135,11 @@ class Call:
     def steps(self) -> dict[str, object]:
         """Results of steps, kept where `probe` asks to look at one."""
         return {}
+
+    def check_model(self, name: str) -> None:
+        """Raise Forbidden where its token may not call that model: for those that are named in a body."""
+        if self.rights is not None:
+            self.rights.check("model", name)
 
     def add_time(self, what: str, ms: float) -> None:
         """Add to a `Server-Timing` entry: queue, batch, execute and the like."""

@@ -1,0 +1,162 @@
+"""What completions and chat have in common: how tokens are drawn, the choices that come out, what they used up."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Annotated, Any, cast
+
+import attrs
+import msgspec
+from msgspec import Meta
+
+from modelapp.call import Call
+from modelapp.errors import InvalidInput, ModelFailed
+from modelapp.generating import Piece
+from modelapp.service import ModelService
+from modelapp_openai.requests import Refusals, ignored
+
+MOST_TOKENS = 2**31 - 1
+MOST_CHOICES = 128
+_AS_THEY_ARE = (
+    "max_tokens", "min_tokens", "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty",
+    "frequency_penalty", "logit_bias", "seed", "stop",
+)  # fmt: skip
+_FREE = "answers here are free text"
+UNSERVED: Refusals = {
+    "structured_outputs": (_FREE, ({},)),
+    "response_format": (_FREE, ({"type": "text"},)),
+    "prompt_logprobs": ("log probabilities are those of the answer", (0,)),
+    "use_beam_search": ("tokens are drawn one by one", (False,)),
+    **{f"guided_{what}": (_FREE, ()) for what in ("json", "regex", "choice", "grammar")},
+}
+"""What neither kind of request can have, and what passing over it would make a wrong answer."""
+Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+Positive = Annotated[int, Meta(ge=1, le=MOST_TOKENS)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+StopText = Annotated[str, Meta(min_length=1)]
+
+
+class StreamOptions(msgspec.Struct, kw_only=True):
+    """What a stream tells beside its pieces."""
+
+    include_usage: bool | None = None
+
+
+class Sampling(msgspec.Struct, kw_only=True):
+    """The fields of both kinds of requests. From `min_tokens` on they are what vLLM adds to OpenAI's."""
+
+    model: str
+    max_tokens: Positive | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Share | None = None
+    n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
+    stop: StopText | list[StopText] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    min_tokens: Count | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=MOST_TOKENS)] | None = None
+    min_p: Share | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0)] | None = None
+    ignore_eos: bool | None = None
+    stop_token_ids: list[Count] | None = None
+
+
+class Usage(msgspec.Struct):
+    """Tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+@attrs.frozen
+class Choice:
+    """One answer, or a piece of it: then `finish_reason` is None until the last one."""
+
+    index: int
+    text: str
+    finish_reason: str | None
+    logprobs: Sequence[Mapping[str, Any]]
+
+
+def sampling_record(asked: Sampling, model: ModelService) -> dict[str, Any]:
+    """The keys of a record (`modelapp.tasks.GENERATION_INPUTS`) that both kinds of requests have."""
+    if asked.stream_options is not None and not asked.stream:
+        raise InvalidInput("stream_options is for a stream: it needs stream = true", field="stream_options")
+    record = {name: value for name in _AS_THEY_ARE if (value := getattr(asked, name)) is not None}
+    if asked.temperature is None and model.model.generation.temperature is None:
+        record["temperature"] = 1.0  # the protocol's own
+    if asked.n is not None and asked.n > 1:
+        record["n"] = asked.n
+    if asked.top_k is not None:
+        record["top_k"] = max(asked.top_k, 0)  # -1 is vLLM's word for all
+    if asked.ignore_eos:
+        record["ignore_end"] = True
+    if asked.stop_token_ids:
+        record["stop_tokens"] = asked.stop_token_ids
+    return record
+
+
+def passed_over(document: Mapping[str, Any], kind: type[Sampling], refused: Refusals) -> list[str]:
+    """The names of fields that nobody here knows."""
+    names = [name for name in ignored(document, kind) if name not in refused]
+    return names + ignored(document.get("stream_options") or {}, StreamOptions, "stream_options.")
+
+
+def wants_usage(asked: Sampling) -> bool:
+    """Whether a stream ends with what it used up."""
+    return asked.stream_options is not None and bool(asked.stream_options.include_usage)
+
+
+def choices_of(record: Mapping[str, Any], wanted: int) -> list[Choice]:
+    """The answers in a record, which may hold one alone as its `text`. Raises ModelFailed where some are missing."""
+    found = record.get("choices") or [record]
+    choices = [_choice(one, number, record.get("finish_reason") or "stop") for number, one in enumerate(found)]
+    if len(choices) < wanted:
+        raise ModelFailed(f"the model gave {len(choices)} answers to one prompt, where {wanted} were asked for")
+    return choices
+
+
+def piece_of(record: Mapping[str, Any]) -> Choice:
+    """What a piece adds to a choice. Raises ModelFailed."""
+    return _choice(record, 0, None)
+
+
+def _choice(record: Mapping[str, Any], number: int, finish_reason: str | None) -> Choice:
+    text = record.get("text", "" if finish_reason is None else None)
+    if not isinstance(text, str):
+        raise ModelFailed("the model's answer holds no text")
+    return Choice(
+        record.get("index", number), text, record.get("finish_reason") or finish_reason, record.get("logprobs") or ()
+    )
+
+
+def usage_of(records: Sequence[Mapping[str, Any]]) -> Usage:
+    """The tokens of some answers together."""
+    into = sum(record.get("prompt_tokens", 0) for record in records)
+    out = sum(record.get("completion_tokens", 0) for record in records)
+    return Usage(into, out, into + out)
+
+
+async def whole_answers(
+    model: ModelService, records: Sequence[Mapping[str, Any]], call: Call
+) -> Sequence[Mapping[str, Any]]:
+    """The model's answers to some records. Raises RequestError."""
+    return cast("Sequence[Mapping[str, Any]]", await model.infer(list(records), call))
+
+
+async def pieces_of(model: ModelService, record: Mapping[str, Any], call: Call) -> AsyncGenerator[Piece]:
+    """Its answer to one record piece by piece, in one where the model does not stream. Raises RequestError."""
+    if model.streams:
+        async with aclosing(cast("AsyncGenerator[Piece]", model.stream(record, call))) as pieces:
+            async for piece in pieces:
+                yield piece
+        return
+    (answer,) = await whole_answers(model, [record], call)
+    for one in answer.get("choices") or [answer]:
+        yield Piece(one)
+    yield Piece(answer, final=True)
