@@ -83,6 +83,10 @@ def _model(exam: Examination, model: Model) -> None:
         from modelapp import batchchecks  # a millisecond, spent only where there is something to check
 
         batchchecks.check(exam, model)
+    if model.task or "generation" in exam.data["models"][model.name]:
+        from modelapp import taskchecks  # as above
+
+        taskchecks.check_model(exam, model)
     for key in ("preprocess", "postprocess"):
         if ref := getattr(model, key):
             exam.handler(ref, (*path, key), count=1, what="the inputs" if key == "preprocess" else "the answer")

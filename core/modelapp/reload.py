@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import attrs
 
-from modelapp.app import Model
+from modelapp.app import Generation, Model
 from modelapp.handlers import split_ref
 from modelapp.release import Footprint
 from modelapp.suggestions import toml
+from modelapp.tasks import TASKS
 
 Action = Literal["keep", "tune", "load"]
 """For a model: nothing to do; new bounds for its batcher; to be loaded beside the old one."""
@@ -16,7 +17,9 @@ Action = Literal["keep", "tune", "load"]
 _TUNED = (
     "max_batch_size", "max_wait_ms", "max_queue", "concurrency", "rerun", "max_batch_cost", "cost", "priority_levels",
 )  # fmt: skip
-"""Keys of a model that its batcher alone obeys."""
+"""Keys of a model that its batcher alone obeys; of one that generates `max_batch_size` are its slots, laid out too."""
+_TUNED_GENERATION = ("max_tokens", "temperature", "step_tokens")
+"""Keys of [models.NAME.generation] that requests and steps obey; by all others memory is laid out."""
 _AROUND = ("preprocess", "postprocess", "required", "preload", "warmup_calls", "idle_unload_s", "memory_mb")
 """Keys of a model that are obeyed outside of it. Every other key decides how it is loaded."""
 _RESTART = {
@@ -94,12 +97,15 @@ def _action(
         gone = any(file not in new.code for file in changed)  # what imported it can no longer be told
         if gone or not {reference[0], *imports(reference[0])}.isdisjoint(changed):
             return "load"  # its class, or what that is built of, has changed
-    return "tune" if _differ(before, model, _TUNED) else "keep"
+    return "tune" if _differ(before, model, (*_TUNED, "generation")) else "keep"
 
 
 def _loads_otherwise(before: Model, model: Model) -> bool:
-    others = [one.name for one in attrs.fields(Model) if one.name not in (*_TUNED, *_AROUND)]
-    return _differ(before, model, others)
+    others = [one.name for one in attrs.fields(Model) if one.name not in (*_TUNED, *_AROUND, "generation")]
+    if model.task in TASKS and TASKS[model.task].generates:
+        others.append("max_batch_size")  # its slots
+    laid_out = [one.name for one in attrs.fields(Generation) if one.name not in _TUNED_GENERATION]
+    return _differ(before, model, others) or _differ(before.generation, model.generation, laid_out)
 
 
 def _differ(before: Any, after: Any, names: Collection[str]) -> bool:

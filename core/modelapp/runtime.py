@@ -236,6 +236,7 @@ CAPABILITIES: Mapping[str, str] = {
     "cancel": "a run in progress can be stopped",
     "concurrent": "one loaded model may run on several threads at once",
     "generate": "models that answer token by token",
+    "stream": "models that answer one record piece by piece, each by its own code",
     "scripted": "imitates a model by script, for tests; never counts as coverage of a real one",
 }
 

@@ -1,7 +1,7 @@
 """What is known of a model from when it last ran here: its inputs and outputs, and how long a run took.
 
 A replica writes it once it is ready, `check` reads it, so that nothing is loaded to judge an app file. One small file
-a model in the user's cache folder, named by a digest of the model's files, runtime, device and options.
+a model in the user's cache folder, named by a digest of the model's files, runtime, task, device and options.
 """
 
 import contextlib
@@ -98,7 +98,7 @@ def _path(root: Path, model: Model, digests: Digests) -> Path | None:
     except (ModelAppError, OSError):
         return None
     digests.save()
-    known = [FORMAT, model.runtime, model.device, found.symbol, repr(model.options), sorted(files.items())]
+    known = [FORMAT, model.runtime, model.task, model.device, found.symbol, repr(model.options), sorted(files.items())]
     return _folder() / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]}.json"
 
 

@@ -29,6 +29,10 @@ def check(exam: Examination) -> None:
             _body(exam, endpoint, path)
         if len(exam.problems) > found:
             exam.doubtful.add(endpoint.name)
+        elif endpoint.stream:
+            from modelapp import taskchecks  # a millisecond, spent only where an endpoint streams
+
+            taskchecks.check_stream(exam, endpoint)
         for key in ("preprocess", "postprocess"):
             if ref := getattr(endpoint, key):
                 exam.handler(ref, (*path, key), count=1, what="the inputs" if key == "preprocess" else "the result")

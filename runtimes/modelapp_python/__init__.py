@@ -16,7 +16,7 @@ SPEC = RuntimeSpec(
     name="python",
     open=_open,
     options=RawOptions,
-    capabilities=frozenset({"tensors", "records"}),
+    capabilities=frozenset({"tensors", "records", "stream"}),
     # What the class imports is unknown here; these are the pools of numpy's, torch's and scikit-learn's libraries.
     environment={
         "OMP_NUM_THREADS": "{threads}",
@@ -25,6 +25,7 @@ SPEC = RuntimeSpec(
         "MKL_NUM_THREADS": "{threads}",
     },
     numeric_stack=("numpy",),
+    tasks=frozenset({"*"}),
 )
 
 

@@ -148,8 +148,20 @@ class FakePlugins:
 
     runtimes: Mapping[str, RuntimeSpec] = attrs.Factory(
         lambda: {
-            "onnx": RuntimeSpec(name="onnx", open=_open, options=OnnxOptions),
-            "python": RuntimeSpec(name="python", open=_open, options=RawOptions),
+            "onnx": RuntimeSpec(
+                name="onnx",
+                open=_open,
+                options=OnnxOptions,
+                capabilities=frozenset({"tensors", "generate"}),
+                tasks=frozenset({"text-generation", "embeddings"}),
+            ),
+            "python": RuntimeSpec(
+                name="python",
+                open=_open,
+                options=RawOptions,
+                capabilities=frozenset({"records", "stream"}),
+                tasks=frozenset({"*"}),
+            ),
         }
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelapp.app import App, AppInfo, Endpoint, Model, Server
+from modelapp.app import App, AppInfo, Endpoint, Generation, Model, Server
 from modelapp.release import Footprint
 from modelapp.reload import Plan, plan
 
@@ -49,6 +49,11 @@ def test_the_same_files_cost_nothing():
         ({"max_wait_ms": 5.0}, "tune"),
         ({"max_queue": 9}, "tune"),
         ({"concurrency": 2}, "tune"),
+        ({"generation": Generation(max_tokens=9, temperature=1.0, step_tokens=64)}, "tune"),
+        ({"generation": Generation(context_tokens=512)}, "load"),
+        ({"generation": Generation(cache_mb=9)}, "load"),
+        ({"generation": Generation(reuse_prefixes=False)}, "load"),
+        ({"task": "embeddings"}, "load"),
         ({"rerun": False}, "tune"),
         ({"preprocess": "handlers.py:f"}, "keep"),
         ({"required": False}, "keep"),
@@ -72,7 +77,7 @@ def test_a_key_that_nobody_thought_of_is_loaded_again():
     told = {
         name: planned(changed(**{name: object()})).models["graph"]
         for name in (one.name for one in attrs.fields(Model))
-        if name not in ("name", "source")
+        if name not in ("name", "source", "generation")
     }
     cheap = {name for name, action in told.items() if action != "load"}
     assert cheap == {
@@ -174,3 +179,14 @@ def test_the_rest_swaps_routes_and_keeps_every_model():
     app = attrs.evolve(APP, endpoints={"tell": Endpoint(name="tell", model="up", timeout_s=1)})
     found = planned(app)
     assert (found.restart, set(found.models.values()), found.sentences) == ("", {"keep"}, ("weights kept: up, graph",))
+
+
+@pytest.mark.parametrize(("task", "action"), [("text-generation", "load"), ("embeddings", "tune")])
+def test_slots_are_laid_out_and_batches_are_not(task, action):
+    """Another `max_batch_size` takes another cache where the model generates."""
+    before = App(app=APP.app, models={"graph": attrs.evolve(GRAPH, task=task)}, root=APP.root)
+    after = attrs.evolve(before, models={"graph": attrs.evolve(GRAPH, task=task, max_batch_size=8)})
+
+    found = plan(footprint(before), footprint(after), lambda file: ())
+
+    assert found.models == {"graph": action}

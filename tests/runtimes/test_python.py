@@ -60,7 +60,7 @@ def given(model: LoadedModel) -> dict[str, object]:
 def test_record_is_light() -> None:
     """The plugin's record names the runtime and what it can do, and imports no numpy."""
     assert list(modelapp_runtimes()) == [SPEC]
-    assert SPEC.capabilities == {"tensors", "records"}
+    assert SPEC.capabilities == {"tensors", "records", "stream"}
     assert SPEC.options is RawOptions
     assert SPEC.probe().ok
     assert SPEC.open().describe(Artefact("m", Path("handlers.py"), symbol="Model"), RawOptions()) is None

@@ -1,0 +1,139 @@
+"""What models do and how they generate: words that a runtime knows, numbers that fit, endpoints that can stream."""
+
+from modelapp.app import Endpoint, Model
+from modelapp.document import At, table_name
+from modelapp.examination import Examination
+from modelapp.runtime import RuntimeSpec
+from modelapp.spans import KeyPath
+from modelapp.suggestions import toml
+from modelapp.tasks import TASKS
+
+_OF_BATCHES = ("max_wait_ms", "max_batch_cost", "cost", "pad", "buckets", "concurrency")
+"""Keys of a model that only whole requests in batches obey."""
+
+
+def check_model(exam: Examination, model: Model) -> None:
+    """`task` and [models.NAME.generation] of one model."""
+    path = ("models", model.name)
+    if not (exam.is_sound((*path, "task")) and exam.is_sound((*path, "runtime"))):
+        return
+    spec = exam.plugins.runtimes.get(model.runtime)
+    if model.task and not _task(exam, model.task, spec, (*path, "task")):
+        return
+    if spec is None:
+        return  # it is told of elsewhere, or in an environment that was not looked at
+    if generates(model, spec):
+        _without_effect(exam, model, path)
+        if exam.is_sound((*path, "generation")):
+            _numbers(exam, model, path)
+    elif "generation" in exam.data["models"][model.name]:
+        _not_generating(exam, model, spec, path)
+
+
+def generates(model: Model, spec: RuntimeSpec) -> bool:
+    """Whether a model answers token by token under the core's scheduler."""
+    return model.task in TASKS and TASKS[model.task].generates and "generate" in spec.capabilities
+
+
+def _task(exam: Examination, task: str, spec: RuntimeSpec | None, path: KeyPath) -> bool:
+    """Whether a task is one that the model's runtime knows."""
+    if task not in TASKS:
+        notes = (f"tasks: {', '.join(TASKS)}",)
+        exam.unknown("MA074", f'no task is called "{task}"', path, "unknown task", task, TASKS, notes=notes)
+        return False
+    if spec is None or task in spec.tasks or "*" in spec.tasks:
+        return True
+    known = [word for word in TASKS if word in spec.tasks]
+    others = sorted(name for name, one in exam.plugins.runtimes.items() if {task, "*"} & one.tasks)
+    message = f'runtime "{spec.name}" does not adapt models to "{task}"'
+    label = f"its tasks: {', '.join(known)}" if known else "it knows no tasks"
+    notes = (f"runtimes that do: {', '.join(others) or 'none is installed'}",)
+    exam.add("MA075", message, path, label, "leave task out", edit=exam.sources.remove(path), notes=notes)
+    return False
+
+
+def _without_effect(exam: Examination, model: Model, path: KeyPath) -> None:
+    for key in _OF_BATCHES:
+        place = (*path, key)
+        if key in exam.data["models"][model.name] and exam.is_sound(place):
+            at: At = "key" if exam.sources.written(place, "key") else "header"
+            message = f'"{key}" has no effect on a model that generates'
+            label = "sequences join and leave at every step"
+            edit = exam.sources.remove(place)
+            exam.add("MA077", message, place, label, "remove it", at=at, edit=edit, severity="warning")
+
+
+def _numbers(exam: Examination, model: Model, path: KeyPath) -> None:
+    """Whether every sequence gets a token at each step, and a prompt has room beside its answer."""
+    generation, table = model.generation, (*path, "generation")
+    if generation.step_tokens < model.max_batch_size:
+        message = "a step cannot give every sequence a token"
+        label = f"step_tokens is {generation.step_tokens}, and max_batch_size is {model.max_batch_size}"
+        _set(exam, message, label, (*table, "step_tokens"), model.max_batch_size, (*path, "max_batch_size"))
+    if 0 < generation.context_tokens <= generation.max_tokens:
+        message = "an answer leaves no room for its prompt"
+        label = f"context_tokens is {generation.context_tokens}, and max_tokens is {generation.max_tokens}"
+        fitting = max(1, generation.context_tokens // 2)
+        _set(exam, message, label, (*table, "max_tokens"), fitting, (*table, "context_tokens"))
+
+
+def _set(exam: Examination, message: str, label: str, key: KeyPath, value: int, other: KeyPath) -> None:
+    """A problem that another value of `key` mends; told at `other` where `key` is not written."""
+    table, line = key[:-1], f"{key[-1]} = {value}"
+    sources = exam.sources
+    edit = sources.replace(key, str(value)) or sources.insert(table, line)
+    if edit is None:  # the table is not there yet
+        edit = sources.insert(table[:-1], f"{table[-1]}.{line}")
+    place = key if sources.holds(key) else other
+    exam.add("MA076", message, place, label, f"write {line} in {table_name(table)}", edit=edit)
+
+
+def _not_generating(exam: Examination, model: Model, spec: RuntimeSpec, path: KeyPath) -> None:
+    table = (*path, "generation")
+    at: At = "header" if exam.sources.written(table, "header") else "key"
+    words = [name for name, task in TASKS.items() if task.generates and {name, "*"} & spec.tasks]
+    advice, edit = "remove it", exam.sources.remove(table)
+    if not model.task and words and "generate" in spec.capabilities:
+        line = f"task = {toml(words[0])}"
+        advice, edit = f"add {line} to [models.{model.name}], or remove this", exam.sources.insert(path, line)
+    elif "generate" not in spec.capabilities:
+        advice = f"remove it: the {spec.name} runtime leaves how it generates to the model"
+    label = f'a model whose task is "{model.task}" reads none of it' if model.task else "the model has no task"
+    exam.add("MA077", f'model "{model.name}" does not generate token by token', table, label, advice, at=at, edit=edit)
+
+
+def check_stream(exam: Examination, endpoint: Endpoint) -> None:
+    """Whether an endpoint with `stream = true` ends with a model that streams, with nothing behind it."""
+    path = ("endpoints", endpoint.name)
+    name, place = endpoint.model, (*path, "model")
+    if endpoint.steps:
+        name, place = endpoint.steps[-1].run, (*path, "steps", len(endpoint.steps) - 1, "run")
+    if endpoint.split is not None:
+        _cannot(exam, endpoint, (*path, "split"), "its arms answer in one piece", "key")
+    elif endpoint.postprocess:
+        _cannot(exam, endpoint, (*path, "postprocess"), "it works on whole answers")
+    elif name not in exam.app.models:
+        if ":" in name:
+            _cannot(exam, endpoint, place, "a function answers in one piece")
+    else:
+        _by(exam, endpoint, exam.app.models[name], place)
+
+
+def _by(exam: Examination, endpoint: Endpoint, model: Model, place: KeyPath) -> None:
+    spec = exam.plugins.runtimes.get(model.runtime)
+    if model.postprocess:
+        _cannot(exam, endpoint, ("models", model.name, "postprocess"), "it works on whole answers")
+    elif spec is not None and not generates(model, spec) and "stream" not in spec.capabilities:
+        told = f'model "{model.name}" answers in one piece'
+        words = ", ".join(toml(word) for word, task in TASKS.items() if task.generates and word in spec.tasks)
+        notes = (f"of the {spec.name} runtime, models of these tasks stream: {words or 'none'}",)
+        _cannot(exam, endpoint, place, told, notes=notes)
+
+
+def _cannot(
+    exam: Examination, endpoint: Endpoint, place: KeyPath, why: str, at: At = "value", notes: tuple[str, ...] = ()
+) -> None:
+    key = ("endpoints", endpoint.name, "stream")
+    message, advice, edit = f'endpoint "{endpoint.name}" cannot stream', "leave stream out", exam.sources.remove(key)
+    related = exam.sources.related(place, why, at)
+    exam.add("MA078", message, key, why, advice, edit=edit, related=related, notes=notes)
