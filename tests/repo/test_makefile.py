@@ -88,7 +88,10 @@ def test_nothing_is_installed_twice(bare):
         os.utime(bare / ".venv" / name, (later, later))
     assert "install" not in make("-n", "demo", folder=bare).stdout
     os.utime(bare / "pyproject.toml", (later + 5, later + 5))
-    assert "-e '.[all]'" in make("-n", "demo", folder=bare).stdout
+    demo = make("-n", "demo", folder=bare).stdout
+    assert "-e '.[onnx,grpc,metrics,models]'" in demo
+    assert "[all]" not in demo  # which holds PyTorch, and the demo needs none
+    assert "-e '.[all]'" in make("-n", "test", folder=bare).stdout
 
 
 def test_continuous_integration_runs_make_test(root):
