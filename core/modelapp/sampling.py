@@ -11,10 +11,11 @@ if TYPE_CHECKING:  # numpy is imported where a replica samples, not where the co
     import numpy as np
     from numpy.typing import NDArray
 
-_HEADS = (512, 8192)
-"""So many of the likeliest tokens mostly hold what `top_p` asks for; sorting them all takes longer."""
 _COLDEST = 1e-6
 """Below this temperature float32 cannot tell it from 0."""
+_STEPS_PER_NAT = 32
+_STEPS = 2048
+_BLOCK = 256
 
 
 @attrs.frozen(kw_only=True)
@@ -107,16 +108,15 @@ class Sampler:
         if top_k == 1:
             return int(logits.argmax())
         ids = largest(logits, top_k) if top_k else None
-        over = (logits if ids is None else logits[ids]) - np.float32(peak)
+        below = (logits if ids is None else logits[ids]) - np.float32(peak)
         with np.errstate(over="ignore"):  # far below the peak, at a low temperature: no chance at all
-            weights = np.exp(over * np.float32(1.0 / max(sampling.temperature, _COLDEST)))
+            below *= np.float32(1.0 / max(sampling.temperature, _COLDEST))
+        weights = np.exp(below)
         if sampling.top_p < 1.0:
-            weights = _nucleus(weights, sampling.top_p)
+            weights = _nucleus(below, weights, sampling.top_p)
         if sampling.min_p > 0.0:
             weights = np.where(weights < sampling.min_p, np.float32(0), weights)  # the likeliest one's is 1
-        sums = weights.cumsum(dtype=np.float64)
-        at = int(sums.searchsorted(thrown * sums[-1], side="right"))
-        at = at if at < sums.size else int(weights.argmax())  # rounded up to the whole sum
+        at = _pick(weights, thrown)
         return at if ids is None else int(ids[at])
 
     def _told(self, logits: "NDArray[np.float32]", token: int, count: int) -> Chosen:
@@ -162,21 +162,38 @@ class _Tally:
         logits[ids] = values
 
 
-def _nucleus(weights: "NDArray[np.float32]", share: float) -> "NDArray[np.float32]":
-    """The fewest of the largest weights that hold `share` of their sum, of equal ones the first; the others are 0."""
+def _pick(weights: "NDArray[np.float32]", thrown: float) -> int:
+    """Where the sum of the weights reaches `thrown` of all: the block first, for running sums of all are slow."""
     import numpy as np
 
-    aim = share * float(weights.sum(dtype=np.float64))
-    for size in (*(head for head in _HEADS if head < weights.size), weights.size):
-        head = weights if size == weights.size else np.partition(weights, weights.size - size)[-size:]
-        falling = np.sort(head)[::-1]
-        reached = int(falling.cumsum(dtype=np.float64).searchsorted(aim))
-        if reached < size:
-            break
-    count = min(reached + 1, weights.size)
-    kept = np.zeros_like(weights)
-    ids = _places_of(weights, falling[count - 1], count)
-    kept[ids] = weights[ids]
+    blocks = np.add.reduceat(weights, np.arange(0, weights.size, _BLOCK), dtype=np.float64)
+    sums = blocks.cumsum()
+    wanted = thrown * float(sums[-1])
+    block = min(int(sums.searchsorted(wanted, side="right")), int(np.flatnonzero(blocks)[-1]))
+    inside = weights[block * _BLOCK : (block + 1) * _BLOCK].astype(np.float64)
+    reached = inside.cumsum() + (float(sums[block - 1]) if block else 0.0)
+    place = min(int(reached.searchsorted(wanted, side="right")), int(np.flatnonzero(inside)[-1]))  # sums are rounded
+    return block * _BLOCK + place
+
+
+def _nucleus(below: "NDArray[np.float32]", weights: "NDArray[np.float32]", share: float) -> "NDArray[np.float32]":
+    """The fewest of the largest weights that hold `share` of their sum, of equal ones the first; the others are 0.
+
+    `below` are the weights' logarithms, none over 0. Sorting them all takes ten times as long as sums over steps of
+    `below`, and a sort within the step where the share is reached.
+    """
+    import numpy as np
+
+    steps = np.minimum(below * np.float32(-_STEPS_PER_NAT), np.float32(_STEPS - 1)).astype(np.int64)
+    sums = np.bincount(steps, weights=weights).cumsum()
+    wanted = share * float(sums[-1])
+    step = int(sums.searchsorted(wanted))
+    inside = np.flatnonzero(steps == step)
+    inside = inside[np.argsort(-weights[inside], kind="stable")]
+    reached = weights[inside].astype(np.float64).cumsum() + (float(sums[step - 1]) if step else 0.0)
+    last = inside[: int(reached.searchsorted(wanted)) + 1]
+    kept = np.where(steps < step, weights, np.float32(0))
+    kept[last] = weights[last]
     return kept
 
 
