@@ -1,6 +1,8 @@
 """Whole requests, run in batches: the lane of every model that does not generate."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -40,6 +42,8 @@ class BatchLane:
             observers=around.observers,
             on_death=around.on_death,
         )
+        loop = asyncio.get_running_loop()
+        self._execution.shrinking.on_learned = partial(loop.call_soon_threadsafe, self._shrink)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -79,6 +83,10 @@ class BatchLane:
         """Obey that table's bounds from now on."""
         self._execution.model = model
         self._batcher.tune(self._limits(model))
+
+    def _shrink(self) -> None:
+        """Memory is short: smaller runs from now on."""
+        self._batcher.tune(self._limits(self._execution.model))
 
     def _limits(self, model: Model) -> Limits:
         return Limits(

@@ -259,6 +259,25 @@ class OutOfMemory(RequestError):
     status, code = 503, "out_of_memory"
 
 
+_MEMORY_MARKS = (
+    "defaultcpuallocator",  # torch on the CPU
+    "out of memory",  # devices
+    "failed to allocate memory",  # ONNX Runtime
+    "bfc_arena",
+    "bad_alloc",  # C++
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, of whatever library, says that memory did not suffice; few have a class for it."""
+    if isinstance(error, (MemoryError, OutOfMemory)):
+        return True
+    if isinstance(error, ModelAppError):
+        return False
+    text = str(error).lower()
+    return any(mark in text for mark in _MEMORY_MARKS)
+
+
 class DeadlineExceeded(RequestError):
     """The time allowed for the request, queueing included, is over."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -14,10 +15,11 @@ from modelapp.answers import find_not_finite
 from modelapp.app import Model
 from modelapp.batching import Part
 from modelapp.blame import failure
-from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory, RequestError
+from modelapp.errors import InvalidInput, ModelFailed, OutOfMemory, RequestError, is_out_of_memory
 from modelapp.masking import everything, scrubbed
 from modelapp.padding import Padding, check_pad
 from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
+from modelapp.shrinking import Shrinking
 from modelapp.tensors import InputCheck, OutputCheck, finite_rows
 from modelapp.tokencounts import TokenCounts
 
@@ -43,13 +45,16 @@ class Execution:
         self._tokens = TokenCounts(self.signature, model, self._padding.buckets)
         self._check = InputCheck(self.signature)
         self._check_outputs = OutputCheck(self.signature)
+        self.shrinking = Shrinking(model.name, self._cut, self.join)
+        """What is known of the memory here."""
         self._private_root: Path | None = None
         self._runs, self._least_s = 0, math.inf
 
     @property
     def max_rows(self) -> int:
-        """The most rows a run may hold: what is declared, or 1 where the model cannot be batched."""
-        return self.model.max_batch_size if self.signature.batched else 1
+        """The most rows a run may hold: what is declared, less where memory is short; 1 where it cannot be batched."""
+        declared = self.model.max_batch_size if self.signature.batched else 1
+        return min(declared, self.shrinking.most_rows or declared)
 
     @property
     def least_ms(self) -> float | None:
@@ -79,21 +84,19 @@ class Execution:
 
     def pieces(self, part: Part) -> list[Part]:
         """A request larger than a run, cut into runs. Raises InvalidInput where one row alone is too large."""
-        bound, rows = self.model.max_batch_cost, part.payload
+        bound = self.model.max_batch_cost
         if bound and part.longest > bound:
             what = "row" if self.signature.batched else "request"
             raise InvalidInput(
                 f"a {what} of {part.longest:g} {self.model.cost.removeprefix('padded_')} can never run:"
                 f" a run holds {bound:g} at most"
             )
-        return [
-            self._part(
-                rows[start:end] if self.records else {name: array[start:end] for name, array in rows.items()},
-                end - start,
-                part.key,
-            )
-            for start, end in self._spans(part)
-        ]
+        return [self._cut(part, start, end) for start, end in self._spans(part)]
+
+    def _cut(self, part: Part, start: int, end: int) -> Part:
+        rows = part.payload
+        some = rows[start:end] if self.records else {name: array[start:end] for name, array in rows.items()}
+        return self._part(some, end - start, part.key)
 
     def _spans(self, part: Part) -> Iterator[tuple[int, int]]:
         """Where to cut: as late as a run allows."""
@@ -127,6 +130,15 @@ class Execution:
 
     def run(self, parts: Sequence[Part], run: Run) -> list[Rows | Exception]:
         """Run the parts together. One answer or error a part; raises where the run as a whole failed."""
+        try:
+            return self._together(parts, run)
+        except OutOfMemory as error:
+            if not self.model.rerun:
+                raise
+            failed = error.again()  # without the frames of the run, which hold its memory
+        return self.shrinking.run(parts, run, partial(self._together, run=run), failed)
+
+    def _together(self, parts: Sequence[Part], run: Run) -> list[Rows | Exception]:
         sizes = [part.rows for part in parts]
         rows = sum(sizes)
         run.rows = rows
@@ -136,8 +148,10 @@ class Execution:
             return self._run_arrays([part.payload for part in parts], sizes, rows, run)
         except RequestError:
             raise
-        except MemoryError as error:
-            raise OutOfMemory(f'model "{self.model.name}" ran out of memory on {rows} rows') from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        raise OutOfMemory(f'model "{self.model.name}" ran out of memory on {rows} row{"s" * (rows != 1)}')
 
     def hush(self, root: Path) -> None:
         """From now on tell of a failure no more than its class and its place below `root`: rows hold sensitive values,
@@ -156,7 +170,7 @@ class Execution:
         try:
             answers = self.loaded.infer(rows, run)
         except BaseException as error:
-            if self._private_root is None or isinstance(error, MemoryError):
+            if self._private_root is None or is_out_of_memory(error):
                 raise
             raise self._hushed(error, rows, self._private_root) from None
         finally:

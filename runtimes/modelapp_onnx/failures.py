@@ -3,7 +3,7 @@
 import re
 from importlib.metadata import version
 
-from modelapp.errors import Cancelled, LoadError, ModelFailed, OutOfMemory, RequestError
+from modelapp.errors import Cancelled, LoadError, ModelFailed, OutOfMemory, RequestError, is_out_of_memory
 from modelapp.modelfile import head
 from modelapp.runtime import Artefact, Run
 
@@ -13,7 +13,6 @@ _NODE = re.compile(
     r"Non-zero status code returned while running (?P<op>\w+) node\. Name:'(?P<name>[^']*)' Status Message: (?P<why>.*)"
 )
 _FUNCTION = re.compile(r"^[\w:~<>*&, ]*\([^)]*\)(?: const)? ")
-_MEMORY_MARKS = ("failed to allocate memory", "bfc_arena", "bad_alloc", "out of memory")
 
 
 def reason(error: BaseException) -> str:
@@ -25,12 +24,6 @@ def reason(error: BaseException) -> str:
         named = f' "{node["name"]}"' if node["name"] else ""
         return f"{node['op']} node{named}: {why}"
     return _SOURCE.sub("", text) or type(error).__name__
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a run failed for want of memory; the library has no class of its own for it."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(mark in text for mark in _MEMORY_MARKS)
 
 
 def run_failure(error: Exception, run: Run) -> RequestError:

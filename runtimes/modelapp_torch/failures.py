@@ -2,10 +2,9 @@
 
 import torch
 
-from modelapp.errors import ModelDied, OutOfMemory, RequestError
+from modelapp.errors import ModelDied, OutOfMemory, RequestError, is_out_of_memory
 from modelapp.runtime import Run
 
-_MEMORY_MARKS = ("defaultcpuallocator", "can't allocate memory", "out of memory", "bad_alloc")
 _NOISE = ("\nException raised from", "\nC++ CapturedTraceback", "\nWhile executing", "\nOriginal traceback")
 """What follows these is a traceback of the library's."""
 
@@ -16,13 +15,6 @@ def reason(error: BaseException) -> str:
     for mark in _NOISE:
         text = text.partition(mark)[0]
     return " ".join(text.split()) or type(error).__name__
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it failed for want of memory; on the CPU the library has no class of its own for that."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(mark in str(error).lower() for mark in _MEMORY_MARKS)
 
 
 def run_failure(error: Exception, run: Run) -> RequestError | None:

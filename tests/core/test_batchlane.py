@@ -11,10 +11,11 @@ import pytest
 from modelapp.app import Model, Pad
 from modelapp.batchlane import BatchLane
 from modelapp.call import Call
-from modelapp.errors import InvalidInput, LoadError, ModelFailed, QueueFull
+from modelapp.errors import InvalidInput, LoadError, ModelFailed, OutOfMemory, QueueFull
 from modelapp.lane import Around, Lane
 from modelapp.nulloptions import RuntimeOptions
 from modelapp.nullruntime import NullModel
+from modelapp.runtime import Run
 
 
 def table(**more: Any) -> Model:
@@ -128,3 +129,44 @@ def test_a_full_queue_is_told_and_counted() -> None:
         assert lane.figures.answered == 0  # they came by no protocol
 
     run(work, table(max_queue=3), delay_ms=30)
+
+
+def test_a_run_without_room_is_halved_and_later_ones_are_smaller() -> None:
+    """Everybody is answered in order, and from then on no run is as large; a reload of the table keeps that."""
+
+    async def work(lane: BatchLane, loaded: NullModel) -> None:
+        seen: list[int] = []
+        whole = loaded.infer
+
+        def short_of_memory(rows: Any, run: Run) -> Any:
+            seen.append(len(rows["x"]))
+            if len(rows["x"]) > 3:
+                raise MemoryError
+            return whole(rows, run)
+
+        loaded.infer = short_of_memory  # type: ignore[method-assign] # the script cannot say it
+        first: Any = await lane.infer(column(*range(8)), call())
+        assert first["x"][:, 0].tolist() == [2 * number for number in range(8)]
+        assert seen == [8, 4, 2, 2, 4, 2, 2]
+        await asyncio.sleep(0)  # the bound is told on the loop
+        lane.tune(table(max_batch_size=16))
+        seen.clear()
+        answers: Any = await asyncio.gather(*(lane.infer(column(number), call()) for number in range(9)))
+        assert [answer["x"][0, 0] for answer in answers] == [2 * number for number in range(9)]
+        assert max(seen) == 2
+
+    run(work, table(max_batch_size=8, max_queue=32))
+
+
+def test_a_model_that_may_not_run_twice_is_not_halved() -> None:
+    """`rerun = false`: out of memory is the outcome of the whole run."""
+
+    async def work(lane: BatchLane, loaded: NullModel) -> None:
+        def full(rows: Any, run: Run) -> Any:
+            raise MemoryError
+
+        loaded.infer = full  # type: ignore[method-assign] # the script cannot say it
+        with pytest.raises(OutOfMemory, match="on 4 rows"):
+            await lane.infer(column(1, 2, 3, 4), call())
+
+    run(work, table(max_batch_size=8, rerun=False))

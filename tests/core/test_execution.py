@@ -119,8 +119,28 @@ def test_memory_error_has_its_own_outcome() -> None:
     def answer(rows: Rows) -> Rows:
         raise MemoryError
 
-    with pytest.raises(OutOfMemory, match='"m" ran out of memory on 1 rows'):
+    with pytest.raises(OutOfMemory, match='"m" ran out of memory on 1 row'):
         execution(answer).run([Part(x([1.0]), 1)], Run())
+
+
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=6), room=st.integers(1, 12), records=st.booleans())
+def test_what_does_not_fit_into_memory_is_run_in_halves(sizes: list[int], room: int, records: bool) -> None:
+    """Every request has its own rows' answers, also one that is cut for want of room."""
+    numbers = itertools.count()
+    requests = [[float(next(numbers)) for _ in range(size)] for size in sizes]
+
+    def answer(rows: Any) -> Any:
+        if (len(rows) if records else len(rows["x"])) > room:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return [{"n": row["n"] * 2} for row in rows] if records else {"y": rows["x"] * 2}
+
+    one = execution(answer, Signature(kind="records") if records else TENSORS, max_batch_size=100)
+    payloads: Any = [[{"n": row} for row in rows] if records else x(*([row] for row in rows)) for rows in requests]
+    answers: Any = one.run([one.check(payload) for payload in payloads], Run())
+
+    found = [[row["n"] for row in each] if records else each["y"][:, 0].tolist() for each in answers]
+    assert found == [[row * 2 for row in rows] for rows in requests]
+    assert one.max_rows == 100 if sum(sizes) <= room else room / 2 < one.max_rows <= room
 
 
 def test_unbatched_model_runs_one_request_at_a_time() -> None:
