@@ -132,7 +132,7 @@ def _check_characters(field: str, text: str) -> None:
 def _chars(message: Mapping[str, Any]) -> int:
     content = message.get("content")
     if isinstance(content, list):
-        return sum(len(part["text"]) for part in content if isinstance(part, Mapping) and "text" in part)
+        return sum(len(str(part.get("text", ""))) for part in content if isinstance(part, Mapping))
     return len(content) if isinstance(content, str) else 0
 
 
