@@ -12,6 +12,7 @@ from modelapp_torch import Options
 from modelapp_torch.failures import reason
 from modelapp_torch.modelfolder import ModelFolder
 from modelapp_torch.placing import DTYPES, device_of
+from modelapp_torch.quantizing import quantized
 
 _OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 """Said at every call: without the second, transformers would ask on the terminal, and wait."""
@@ -57,7 +58,10 @@ def load_pretrained(
     _check_complete(folder, kind, told, tuple(unused))
     if extra := sorted(told["unexpected_keys"]):
         notes += (f"{kind.__name__} leaves out {len(extra)} tensors of the folder, {extra[0]} the first",)
-    return Pretrained(model.eval().to(device), device, notes)
+    model = model.eval()
+    if options.quantize == "int8":
+        model = quantized(model, device, str(folder.path), folder.artefact)
+    return Pretrained(model.to(device), device, notes)
 
 
 def load_part(folder: ModelFolder, kind: Any, what: str, **given: Any) -> Any:
