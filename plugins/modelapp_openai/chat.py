@@ -64,11 +64,10 @@ class ChatRequest(Sampling, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
-class AssistantMessage(msgspec.Struct):
+class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     """What the model says."""
 
     content: str
-    role: str = "assistant"
     refusal: None = None
 
 
@@ -81,11 +80,10 @@ class ChatChoice(msgspec.Struct):
     finish_reason: str | None
 
 
-class ChatCompletion(msgspec.Struct, kw_only=True):
+class ChatCompletion(msgspec.Struct, tag_field="object", tag="chat.completion", kw_only=True):
     """The answers."""
 
     id: str
-    object: str = "chat.completion"
     created: int
     model: str
     system_fingerprint: str
@@ -109,11 +107,10 @@ class ChunkChoice(msgspec.Struct):
     finish_reason: str | None
 
 
-class ChatChunk(msgspec.Struct, kw_only=True):
+class ChatChunk(msgspec.Struct, tag_field="object", tag="chat.completion.chunk", kw_only=True):
     """One chunk of a stream."""
 
     id: str
-    object: str = "chat.completion.chunk"
     created: int
     model: str
     system_fingerprint: str
@@ -215,7 +212,7 @@ def _text(content: str | list[ContentPart], number: int) -> str:
         if part.text is None:
             raise InvalidInput(f"{place}.text: is missing", field=f"{place}.text")
         texts.append(part.text)
-    return "\n".join(texts)
+    return "".join(texts)  # as chat templates are given them elsewhere
 
 
 def _refuse_in_messages(messages: Any) -> None:

@@ -54,11 +54,10 @@ class CompletionChoice(msgspec.Struct):
     finish_reason: str | None
 
 
-class Completion(msgspec.Struct, kw_only=True):
+class Completion(msgspec.Struct, tag_field="object", tag="text_completion", kw_only=True):
     """The answer; in a stream, one chunk of it."""
 
     id: str
-    object: str = "text_completion"
     created: int
     model: str
     system_fingerprint: str

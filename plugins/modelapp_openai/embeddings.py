@@ -23,12 +23,11 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1)] | None = None
 
 
-class Embedding(msgspec.Struct):
+class Embedding(msgspec.Struct, tag_field="object", tag="embedding"):
     """The vector of one text: numbers, or base64 of little-endian float32."""
 
     index: int
     embedding: list[float] | str
-    object: str = "embedding"
 
 
 class EmbeddingUsage(msgspec.Struct):
@@ -38,13 +37,12 @@ class EmbeddingUsage(msgspec.Struct):
     total_tokens: int
 
 
-class EmbeddingList(msgspec.Struct):
+class EmbeddingList(msgspec.Struct, tag_field="object", tag="list"):
     """The vectors in the order of the texts."""
 
     data: list[Embedding]
     model: str
     usage: EmbeddingUsage
-    object: str = "list"
 
 
 class Embeddings:

@@ -18,7 +18,7 @@ MOST_TOKENS = 2**31 - 1
 MOST_CHOICES = 128
 _AS_THEY_ARE = (
     "max_tokens", "min_tokens", "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty",
-    "frequency_penalty", "logit_bias", "seed", "stop",
+    "frequency_penalty", "logit_bias", "stop",
 )  # fmt: skip
 _FREE = "answers here are free text"
 UNSERVED: Refusals = {
@@ -90,6 +90,8 @@ def sampling_record(asked: Sampling, model: ModelService) -> dict[str, Any]:
     record = {name: value for name in _AS_THEY_ARE if (value := getattr(asked, name)) is not None}
     if asked.temperature is None and model.model.generation.temperature is None:
         record["temperature"] = 1.0  # the protocol's own
+    if asked.seed is not None:
+        record["seed"] = asked.seed % 2**63  # the protocol has negative ones
     if asked.n is not None and asked.n > 1:
         record["n"] = asked.n
     if asked.top_k is not None:

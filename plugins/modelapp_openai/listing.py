@@ -16,21 +16,19 @@ WRITING_DOWN = ("speech-to-text",)
 _SHOWN_CHARS = 80
 
 
-class ListedModel(msgspec.Struct):
+class ListedModel(msgspec.Struct, tag_field="object", tag="model"):
     """A model as /v1/models tells of it. `task` is no word of the protocol; clients pass over it."""
 
     id: str
     created: int
     owned_by: str
     task: str
-    object: str = "model"
 
 
-class ModelList(msgspec.Struct):
+class ModelList(msgspec.Struct, tag_field="object", tag="list"):
     """What /v1/models answers."""
 
     data: list[ListedModel]
-    object: str = "list"
 
 
 class Listing:

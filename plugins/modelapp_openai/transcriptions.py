@@ -32,11 +32,10 @@ class TranscriptionRequest(msgspec.Struct, kw_only=True):
     response_format: Literal["json", "text"] | None = None
 
 
-class SoundUsage(msgspec.Struct):
+class SoundUsage(msgspec.Struct, tag_field="type", tag="duration"):
     """How long the sound is."""
 
     seconds: float
-    type: str = "duration"
 
 
 class Transcription(msgspec.Struct):
