@@ -20,6 +20,7 @@ from modelapp.masking import everything, scrubbed
 from modelapp.padding import Padding, check_pad
 from modelapp.runtime import Arrays, LoadedModel, Records, Rows, Run
 from modelapp.shrinking import Shrinking
+from modelapp.taskanswers import AnswerCheck
 from modelapp.tensors import InputCheck, OutputCheck, finite_rows
 from modelapp.tokencounts import TokenCounts
 
@@ -45,6 +46,7 @@ class Execution:
         self._tokens = TokenCounts(self.signature, model, self._padding.buckets)
         self._check = InputCheck(self.signature)
         self._check_outputs = OutputCheck(self.signature)
+        self._answers = AnswerCheck(model.name, model.task)
         self.shrinking = Shrinking(model.name, self._cut, self.join)
         """What is known of the memory here."""
         self._private_root: Path | None = None
@@ -159,12 +161,6 @@ class Execution:
         """
         self._private_root = root
 
-    def _hushed(self, error: BaseException, rows: Rows, root: Path) -> RequestError:
-        if not isinstance(error, RequestError):
-            return failure(f'model "{self.model.name}"', error, root, private=True)
-        records = [rows] if isinstance(rows, Mapping) else rows
-        return scrubbed(error, chain.from_iterable(everything(list(record.values())) for record in records))
-
     def _infer(self, rows: Rows, run: Run) -> Rows:
         started = perf_counter()
         try:
@@ -172,7 +168,7 @@ class Execution:
         except BaseException as error:
             if self._private_root is None or is_out_of_memory(error):
                 raise
-            raise self._hushed(error, rows, self._private_root) from None
+            raise hushed(f'model "{self.model.name}"', error, rows, self._private_root) from None
         finally:
             seconds = perf_counter() - started
             run.infer_s += seconds
@@ -207,7 +203,25 @@ class Execution:
         row = 0
         for size in sizes:
             mine = answers[row : row + size]
-            spoilt = self.model.finite and find_not_finite(mine) is not None
-            cuts.append(self._not_finite() if spoilt else mine)
+            fault = self._answers.fault(mine)
+            if fault is not None:
+                cuts.append(self._told(fault, parts[len(cuts)]))
+            elif self.model.finite and find_not_finite(mine) is not None:
+                cuts.append(self._not_finite())
+            else:
+                cuts.append(mine)
             row += size
         return cuts
+
+    def _told(self, fault: Exception, rows: Rows) -> Exception:
+        if self._private_root is None:
+            return fault
+        return hushed(f'model "{self.model.name}"', fault, rows, self._private_root)
+
+
+def hushed(what: str, error: BaseException, rows: Rows, root: Path) -> RequestError:
+    """The failure of `what` on rows that hold what nobody may see: its class, its place, or its words without those."""
+    if not isinstance(error, RequestError):
+        return failure(what, error, root, private=True)
+    records = [rows] if isinstance(rows, Mapping) else rows
+    return scrubbed(error, chain.from_iterable(everything(list(record.values())) for record in records))

@@ -120,7 +120,10 @@ class LoadedModel(Protocol):
         ...
 
     def infer(self, rows: Any, run: Run) -> Rows:
-        """Answer `rows` (arrays or records, as the signature says) in their order, one answer a row."""
+        """Answer `rows` (arrays or records, as the signature says) in their order, one answer a row.
+
+        Among records an InvalidInput or another RequestError may stand in an answer's place: that request fails alone.
+        """
         ...
 
     def close(self) -> None:

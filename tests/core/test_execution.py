@@ -1,6 +1,7 @@
 """One run of a model over several requests."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -235,3 +236,30 @@ def test_pieces_are_within_all_bounds(lengths: list[int], cost: str, max_rows: i
     for piece, later in itertools.pairwise(pieces):
         more = whole.check([*piece.payload, later.payload[0]])
         assert not limits.allow(more.rows, more.tokens, more.longest), "cut too early"
+
+
+def test_a_failure_in_place_of_a_record_is_that_request_s_alone() -> None:
+    """Its neighbours have their answers, and nothing runs again; of sensitive fields nothing is told."""
+    odd = InvalidInput("too long: secret", field="text")
+    records = Signature(kind="records")
+    whole = execution(lambda rows: [odd if row["text"] == "secret" else {"n": 1} for row in rows], records)
+    parts = [Part([{"text": "a"}], 1), Part([{"text": "b"}, {"text": "secret"}], 2), Part([{"text": "c"}], 1)]
+
+    answers = whole.run(parts, Run())
+    whole.hush(Path("/"))
+    hushed = whole.run(parts, Run())[1]
+
+    assert answers == [[{"n": 1}], odd, [{"n": 1}]]
+    assert isinstance(hushed, InvalidInput)
+    assert "secret" not in hushed.message
+
+
+def test_a_record_holds_what_the_task_gives() -> None:
+    """Else the model failed on that request, and the key is named."""
+    whole = execution(lambda rows: [{"text": "a"}, {}], Signature(kind="records"), task="speech-to-text")
+
+    answers = whole.run([Part([{}], 1), Part([{}], 1)], Run())
+
+    assert answers[0] == [{"text": "a"}]
+    assert isinstance(answers[1], ModelFailed)
+    assert '"text"' in answers[1].message
