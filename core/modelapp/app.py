@@ -26,7 +26,7 @@ class AppInfo:
     schema_version: int = key("the version of this file format", default=1, min=1)
     requires: str = key('the modelapp versions the app works with, e.g. ">=0.1"', default="")
     plugins: tuple[str, ...] = key('distributions with plugins the app needs, e.g. "acme>=1"', default=())
-    seed: int = key("seeds the random choices of tests and of traffic splits in tests", default=0, min=0)
+    seed: int = key("stands for chance in tests that have no seed of their own", default=0, min=0)
     env: tuple[str, ...] = key("names of environment variables the app's code reads", default=(), pending=True)
     requirements: str = key(
         "a requirements file with pinned versions: the app has an environment of its own", default=""
@@ -210,7 +210,11 @@ class AppTest:
     arm: str = key("answer with this arm of a split endpoint", default="")
     repeat: int = key("how often the request is sent", default=1, min=1)
     pass_min: int | None = key("how many repeats must pass; default: all", default=None, min=1)
-    seed: int | None = key("seeds the endpoint's random choices", default=None, min=0, pending=True)
+    seed: int | None = key(
+        "stands for chance: split arms, and models that draw; each repeat adds one; default: that of [app]",
+        default=None,
+        min=0,
+    )
     tags: tuple[str, ...] = key("words to select tests by", default=())
     line: int = attrs.field(default=0, metadata={"from_position": True})
     """The line of its header in app.toml."""

@@ -106,6 +106,8 @@ class Call:
     """The `modelapp.observing.ModelRun`s it was part of, kept while somebody watches."""
     arm: str = ""
     probe: str = ""
+    seed: int | None = None
+    """What a test says instead of chance."""
     trusted: bool = False
     private: bool = False
     """Whether its endpoint has sensitive fields, so that no text of an exception may be shown."""

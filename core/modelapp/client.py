@@ -67,9 +67,16 @@ class Client:
             self._connection = http.client.HTTPSConnection(host, parts.port or 443, context=context)
 
     def call(
-        self, endpoint: Endpoint, values: Mapping[str, Any], *, probe: str | None = None, arm: str | None = None
+        self,
+        endpoint: Endpoint,
+        values: Mapping[str, Any],
+        *,
+        probe: str | None = None,
+        arm: str | None = None,
+        seed: int | None = None,
     ) -> Answer:
-        """Call `endpoint`; `probe` asks for a step's result, `arm` forces an arm (both need the control token).
+        """Call `endpoint`; `probe` asks for a step's result, `arm` forces an arm, `seed` fixes what is left to chance
+        (all need the control token).
 
         Raises ConnectionLost, and OSError where a file to upload cannot be read.
         """
@@ -79,6 +86,8 @@ class Client:
             headers["x-modelapp-probe"] = probe
         if arm:
             headers["x-modelapp-arm"] = arm
+        if seed is not None:
+            headers["x-modelapp-seed"] = str(seed)
         if self._token:
             headers[CONTROL_HEADER] = self._token
         return self.request("POST", quote(endpoint.route), content.body, headers, timeout_s=endpoint.timeout_s)

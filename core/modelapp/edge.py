@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PROBE_HEADER = "x-modelapp-probe"
 ARM_HEADER = "x-modelapp-arm"
+SEED_HEADER = "x-modelapp-seed"
 BODY_TIMEOUT_S = 30.0
 """Time a body has to arrive on a route without a timeout of its own."""
 LINGER_BYTES = 64 * 1024 * 1024
@@ -152,6 +153,8 @@ class Edge:
             call.trusted = True
             call.probe = headers.get(PROBE_HEADER, "")
             call.arm = headers.get(ARM_HEADER, "")
+            seed = headers.get(SEED_HEADER, "")
+            call.seed = int(seed) if seed.isdecimal() else None
         return call
 
     def _watch(self, deadline_s: float, call: Call) -> "asyncio.Task[Any]":

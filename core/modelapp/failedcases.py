@@ -29,7 +29,7 @@ class FailedCase:
 def failed_cases(app: App, client: Client, test: AppTest) -> Iterator[FailedCase]:
     """Send every case of a test and give those that failed. Raises AppFileError for a file that cannot be read."""
     for case in read_cases(app.root / test.cases):
-        body = seen(client, test, app.endpoint_of(test), case.input)
+        body = seen(app, client, test, case.input)
         got = MISSING if isinstance(body, Mismatch) else resolve(body, test.metric_field)
         expected = resolve(case.expect, test.metric_field)
         if expected is not MISSING and not _is_right(test.metric, expected, got, isinstance(body, Mismatch)):

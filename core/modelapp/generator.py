@@ -149,7 +149,9 @@ class Generator:
         return ticket
 
     def _decodings(self, request: GenerationRequest, call: Call, ticket: Ticket, now_s: float) -> list[Decoding]:
-        seed = random.getrandbits(63) if request.seed is None else request.seed
+        seed = call.seed if request.seed is None else request.seed
+        if seed is None:
+            seed = random.getrandbits(63)
         level = self.schedule.limits.level(call.priority)
         before = 1 if self._capacity.source_tokens else len(request.prompt)
         return [

@@ -169,7 +169,7 @@ class Pipeline:
         async def run_arm(values: Values, call: Call) -> Any:
             if call.arm and call.arm not in nodes:
                 raise InvalidInput(f'endpoint "{self.endpoint.name}" has no arm "{call.arm}"; arms: {", ".join(nodes)}')
-            call.arm = call.arm or choose_arm(split, values, call.headers)
+            call.arm = call.arm or choose_arm(split, values, call.headers, call.seed)
             return await nodes[call.arm](values, call)
 
         return run_arm
@@ -217,14 +217,15 @@ async def _prepared(function: Function, call: Call, values: Values) -> Values:
     return found
 
 
-def choose_arm(split: Split, values: Values, headers: Mapping[str, str]) -> str:
-    """The arm of one request: by a stable hash of what `by` names, else at random, in the declared shares."""
+def choose_arm(split: Split, values: Values, headers: Mapping[str, str], seed: int | None = None) -> str:
+    """The arm of one request: by a stable hash of what `by` names, else by chance, in the declared shares."""
     kept = str(values.get(split.by, "")) or headers.get(split.by.lower(), "") if split.by else ""
     if kept:
         digest = hashlib.blake2b(kept.encode(), digest_size=8).digest()
         point = int.from_bytes(digest, "big") / 2**64 * 100
     else:
-        point = random.random() * 100  # noqa: S311 (a share of traffic, not a secret)
+        dice = random if seed is None else random.Random(seed)  # noqa: S311 (a share of traffic, not a secret)
+        point = dice.random() * 100
     for arm, share in split.arms.items():
         point -= share
         if point < 0:

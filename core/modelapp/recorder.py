@@ -248,7 +248,7 @@ class Recorder:
     def _bodies(self, test: AppTest) -> list[Any]:
         bodies = []
         for _ in range(CALLS):
-            body = seen(self._client, test, self.app.endpoint_of(test), test.input)
+            body = seen(self.app, self._client, test, test.input)
             if isinstance(body, Mismatch):
                 raise Unrecordable(f"no answer to record, but {body.got}")
             if body is MISSING:

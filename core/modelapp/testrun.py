@@ -55,8 +55,8 @@ def _run_repeats(app: App, client: Client, begun: Outcome) -> Outcome:
     first_failure: list[Mismatch] = []
     times_ms: list[float] = []
     measured: dict[str, float] = {}
-    for _ in range(test.repeat):
-        answer = _ask(client, test, endpoint, test.input)
+    for attempt in range(test.repeat):
+        answer = _ask(client, test, endpoint, test.input, seed_of(app, test) + attempt)
         if isinstance(answer, Mismatch):
             first_failure = first_failure or [answer]
             continue
@@ -73,19 +73,24 @@ def _run_repeats(app: App, client: Client, begun: Outcome) -> Outcome:
     return attrs.evolve(told, verdict="fail", mismatches=tuple(first_failure))
 
 
-def _ask(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str, Any]) -> Answer | Mismatch:
+def seed_of(app: App, test: AppTest) -> int:
+    """What stands for chance in a test; each repeat adds one."""
+    return app.app.seed if test.seed is None else test.seed
+
+
+def _ask(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str, Any], seed: int) -> Answer | Mismatch:
     """One request: its answer, or why there is none."""
     try:
-        return client.call(endpoint, values, probe=test.probe or None, arm=test.arm or None)
+        return client.call(endpoint, values, probe=test.probe or None, arm=test.arm or None, seed=seed)
     except ConnectionLost as error:
         return Mismatch("", "an answer", error.message)
     except OSError as error:
         return Mismatch("", "an input file", f"{error.filename}: {error.strerror}")
 
 
-def seen(client: Client, test: AppTest, endpoint: Endpoint, values: Mapping[str, Any]) -> Any:
+def seen(app: App, client: Client, test: AppTest, values: Mapping[str, Any]) -> Any:
     """What a test's matchers see of the answer to `values`, or a Mismatch where there is no answer to look at."""
-    answer = _ask(client, test, endpoint, values)
+    answer = _ask(client, test, app.endpoint_of(test), values, seed_of(app, test))
     if isinstance(answer, Mismatch):
         return answer
     if not answer.ok:
@@ -142,7 +147,7 @@ def _run_cases(app: App, client: Client, begun: Outcome) -> Outcome:
     cases = read_cases(app.root / test.cases)
     expected, got = [], []
     for case in cases:
-        body = seen(client, test, endpoint, case.input)
+        body = seen(app, client, test, case.input)
         if isinstance(body, Mismatch):
             # Leaving out a case without an answer would flatter the score.
             found = attrs.evolve(body, path=f"{test.cases}:{case.line}")

@@ -25,7 +25,9 @@ class Echo(Client):
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:1")
 
-    def call(self, endpoint: Endpoint, values: Any, *, probe: str | None = None, arm: str | None = None) -> Answer:
+    def call(
+        self, endpoint: Endpoint, values: Any, *, probe: str | None = None, arm: str | None = None, **_: Any
+    ) -> Answer:
         """The answer."""
         if values["x"] == "error":
             return Answer(500, {"error": {"code": "model_failed"}}, {}, 1.0)

@@ -360,3 +360,19 @@ def test_a_thousand_requests_with_clients_that_leave() -> None:
     assert outcomes.count("ok") > 700
     assert outcomes.count("cancelled") > 50
     assert outcomes.count("model_failed") > 10
+
+
+def test_a_tests_seed_stands_for_chance() -> None:
+    """Where the request names none the call's is drawn with, and without either chance is."""
+
+    async def work(generator: Generator, _: NullTextModel) -> None:
+        async def draw(seed: int | None) -> str:
+            made = call()
+            made.seed = seed
+            asked = request(max_tokens=12, seed=None, sampling=Sampling(temperature=9.0), ignore_end=True)
+            return text_of(await generator.whole(asked, made))
+
+        assert await draw(3) == await draw(3) != await draw(4)
+        assert await draw(None) != await draw(None)
+
+    run(work)

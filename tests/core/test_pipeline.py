@@ -302,3 +302,11 @@ def test_what_cannot_stream_says_so(functions: Functions) -> None:
         collect(build(endpoint, functions), {"n": 1})
     with pytest.raises(InvalidInput, match="one record, not to 2"):
         collect(build(Endpoint(name="e", model="m"), functions, Teller("m")), {"rows": [{}, {}]})
+
+
+def test_a_seed_stands_for_chance() -> None:
+    """The same seed chooses the same arm, and seeds share the traffic as chance would."""
+    split = Split(arms={"left": 70, "right": 30})
+    arms = [choose_arm(split, {}, {}, seed) for seed in range(400)]
+    assert arms == [choose_arm(split, {}, {}, seed) for seed in range(400)]
+    assert 240 < arms.count("left") < 320

@@ -34,7 +34,9 @@ class Scripted(Client):
         self.script = script
         self.calls = 0
 
-    def call(self, endpoint: Endpoint, values: Any, *, probe: str | None = None, arm: str | None = None) -> Answer:
+    def call(
+        self, endpoint: Endpoint, values: Any, *, probe: str | None = None, arm: str | None = None, **_: Any
+    ) -> Answer:
         """The script's answer."""
         self.calls += 1
         found = self.script(values)

@@ -25,10 +25,16 @@ class Scripted(Client):
         self.calls: list[dict[str, Any]] = []
 
     def call(
-        self, endpoint: Endpoint, values: Mapping[str, Any], *, probe: str | None = None, arm: str | None = None
+        self,
+        endpoint: Endpoint,
+        values: Mapping[str, Any],
+        *,
+        probe: str | None = None,
+        arm: str | None = None,
+        seed: int | None = None,
     ) -> Answer:
         """The script's answer."""
-        self.calls.append({"endpoint": endpoint.name, "values": values, "probe": probe, "arm": arm})
+        self.calls.append({"endpoint": endpoint.name, "values": values, "probe": probe, "arm": arm, "seed": seed})
         found = self.script(values, self.calls[-1])
         if isinstance(found, Exception):
             raise found
@@ -252,3 +258,11 @@ def test_a_metric_of_the_apps_own(run: Run, name: str, verdict: str, words: str)
     outcome, _ = run({"y": True}, {"c.jsonl": CASES, "handlers.py": OWN}, **keys)
     assert outcome.verdict == verdict
     assert words in outcome.reason
+
+
+def test_each_repeat_has_a_seed_of_its_own(run: Callable[..., tuple[Outcome, Scripted]]) -> None:
+    """From the test's on, or [app]'s where it has none, so that chance is the same in every run of the tests."""
+    _, client = run({"x": 1}, seed=7, repeat=3, expect={"x": 1})
+    assert [call["seed"] for call in client.calls] == [7, 8, 9]
+    _, client = run({"x": 1}, expect={"x": 1})
+    assert [call["seed"] for call in client.calls] == [0]
