@@ -17,7 +17,8 @@ from modelapp.execution import Execution
 from modelapp.generating import Piece
 from modelapp.lane import Around
 from modelapp.observing import ModelFigures
-from modelapp.runtime import LoadedModel, Rows
+from modelapp.piecelane import PieceLane
+from modelapp.runtime import LoadedModel, Rows, Streams
 
 
 class BatchLane:
@@ -25,8 +26,6 @@ class BatchLane:
 
     `concurrent`: the runtime can run the model on several threads at once.
     """
-
-    streams = False
 
     def __init__(self, loaded: LoadedModel, model: Model, around: Around, *, concurrent: bool) -> None:
         self._execution = Execution(loaded, model)
@@ -42,6 +41,9 @@ class BatchLane:
             observers=around.observers,
             on_death=around.on_death,
         )
+        self._pieces: PieceLane | None = None
+        if isinstance(loaded, Streams):
+            self._pieces = PieceLane(model.name, loaded, _of_pieces(model), around, self._batcher.figures)
         loop = asyncio.get_running_loop()
         self._execution.shrinking.on_learned = partial(loop.call_soon_threadsafe, self._shrink)
 
@@ -53,9 +55,15 @@ class BatchLane:
         return ()
 
     @property
+    def streams(self) -> bool:
+        """Whether the model answers piece by piece too, by its own code."""
+        return self._pieces is not None
+
+    @property
     def waiting_rows(self) -> int:
         """Rows in its queue."""
-        return self._batcher.waiting_rows
+        waiting = self._batcher.waiting_rows
+        return waiting if self._pieces is None else waiting + self._pieces.waiting
 
     @property
     def figures(self) -> ModelFigures:
@@ -69,7 +77,7 @@ class BatchLane:
 
     def is_stuck(self, now_s: float) -> bool:
         """Whether every slot is taken by a run that nobody waits for any more, and that does not end."""
-        return self._batcher.is_stuck(now_s)
+        return self._batcher.is_stuck(now_s) or (self._pieces is not None and self._pieces.is_stuck(now_s))
 
     def warm(self) -> None:
         """The warm-up is over."""
@@ -78,11 +86,15 @@ class BatchLane:
     def hush(self, root: Path) -> None:
         """From now on tell of a failure no more than its class and its place below `root`."""
         self._execution.hush(root)
+        if self._pieces is not None:
+            self._pieces.private = True
 
     def tune(self, model: Model) -> None:
         """Obey that table's bounds from now on."""
         self._execution.model = model
         self._batcher.tune(self._limits(model))
+        if self._pieces is not None:
+            self._pieces.tune(_of_pieces(model))
 
     def _shrink(self) -> None:
         """Memory is short: smaller runs from now on."""
@@ -113,8 +125,10 @@ class BatchLane:
         return execution.join(await batcher.submit_parts(execution.pieces(part), call))
 
     def stream(self, row: Mapping[str, Any], call: Call) -> AsyncIterator[Piece]:
-        """Such a model answers once. Raises InvalidInput."""
-        raise InvalidInput("this model does not answer piece by piece")
+        """The answer to one record as it comes into being. Raises RequestError."""
+        if self._pieces is None:
+            raise InvalidInput("this model does not answer piece by piece")
+        return self._pieces.stream(row, call)
 
     async def _shape_up(self, rows: Rows) -> None:
         """Run the warm-up's example in every bucket, once: ready means that no request comes in a new shape."""
@@ -128,4 +142,11 @@ class BatchLane:
 
     async def close(self) -> None:
         """Take no more, and finish what is queued."""
+        if self._pieces is not None:
+            await self._pieces.close()
         await self._batcher.close()
+
+
+def _of_pieces(model: Model) -> Limits:
+    """The bounds of answers in pieces: each runs alone, on a thread of its own, whatever the runtime says of runs."""
+    return Limits(max_queue_rows=model.max_queue, concurrency=model.concurrency, levels=model.priority_levels)

@@ -104,7 +104,7 @@ class ServedModel:
             self._lane.hush(self._root)
         self.load_s = perf_counter() - started
         self.notes += [*self._loaded.signature.notes, *self._lane.notes]
-        if self.model.concurrency > 1 and not concurrent:
+        if self.model.concurrency > 1 and not concurrent and not self._lane.streams:
             self.notes.append(f"concurrency has no effect: the {self.runtime} runtime runs a model once at a time.")
         self.state = "warming"
 

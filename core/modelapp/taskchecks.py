@@ -104,7 +104,7 @@ def _not_generating(exam: Examination, model: Model, spec: RuntimeSpec, path: Ke
 
 def check_stream(exam: Examination, endpoint: Endpoint) -> None:
     """Whether an endpoint with `stream = true` ends with a model that streams, with nothing behind it."""
-    path = ("endpoints", endpoint.name)
+    path: KeyPath = ("endpoints", endpoint.name)
     name, place = endpoint.model, (*path, "model")
     if endpoint.steps:
         name, place = endpoint.steps[-1].run, (*path, "steps", len(endpoint.steps) - 1, "run")

@@ -33,10 +33,10 @@ def form_of(cls: type, where: str) -> Form:
     """The form of the class's `predict`. Raises LoadError that shows the two accepted ones."""
     predict = getattr(cls, "predict", None)
     if not inspect.isroutine(predict):
-        raise LoadError(f"{where} has no method predict", help=ACCEPTED)
+        raise LoadError(f"{where} has no method predict, and no method stream", help=ACCEPTED)
     if inspect.iscoroutinefunction(predict) or inspect.isgeneratorfunction(predict) or _is_async_generator(predict):
         raise LoadError(f"{where}: predict is async or a generator; it must be a plain method", help=ACCEPTED)
-    name = _batch_parameter(cls, where)
+    name = argument(cls, "predict", "the batch", where, ACCEPTED)
     hints = resolved(predict, f"{where}: predict")
     if name not in hints or "return" not in hints:
         gap = f'parameter "{name}"' if name not in hints else "answer"
@@ -57,11 +57,10 @@ def _is_async_generator(predict: Any) -> bool:
     return inspect.isasyncgenfunction(predict)
 
 
-def _batch_parameter(cls: type, where: str) -> str:
-    """The name of the one argument that is not self."""
-    predict = inspect.getattr_static(cls, "predict")
-    bound = isinstance(predict, (staticmethod, classmethod))
-    called: Callable[..., Any] = cls.predict  # type: ignore[attr-defined] # looked up by the caller
+def argument(cls: type, method: str, what: str, where: str, accepted: str) -> str:
+    """The name of a method's one argument but self, which is `what`. Raises LoadError, whose fix is `accepted`."""
+    bound = isinstance(inspect.getattr_static(cls, method), (staticmethod, classmethod))
+    called: Callable[..., Any] = getattr(cls, method)
     parameters = list(inspect.signature(called).parameters.values())[0 if bound else 1 :]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needed = [
@@ -69,7 +68,7 @@ def _batch_parameter(cls: type, where: str) -> str:
     ]
     if len(needed) != 1 or needed[0].kind not in positional:
         told = ", ".join(one.name for one in needed) or "nothing"
-        raise LoadError(f"{where}: predict must take the batch and nothing else, it takes {told}", help=ACCEPTED)
+        raise LoadError(f"{where}: {method} must take {what} and nothing else, it takes {told}", help=accepted)
     return needed[0].name
 
 
@@ -78,11 +77,12 @@ def _kind(hint: Any) -> Literal["arrays", "records"] | None:
     if origin in _MAPPINGS and len(args) == 2:
         return "arrays" if args[0] is str and (get_origin(args[1]) or args[1]) is np.ndarray else None
     if origin in _SEQUENCES and len(args) == 1:
-        return "records" if _is_row(args[0]) else None
+        return "records" if is_row(args[0]) else None
     return None
 
 
-def _is_row(hint: Any) -> bool:
+def is_row(hint: Any) -> bool:
+    """Whether a type hint is that of one record."""
     plain = get_origin(hint) or hint
     return plain in _MAPPINGS or is_typeddict(hint) or is_class(hint) or plain is types.MappingProxyType
 

@@ -49,24 +49,24 @@ def plain_rows(answers: Any, *, made: bool) -> Sequence[Mapping[str, Any]]:
     """The answers of `predict`, one mapping each; `made`: they are instances of a class. Raises ModelFailed."""
     if not isinstance(answers, Sequence) or isinstance(answers, (str, bytes)):
         raise ModelFailed(f"predict is declared to answer a list of records, it answered {type(answers).__name__}")
-    rows = [_plain(answer) for answer in answers] if made else answers
+    rows = [plain(answer) for answer in answers] if made else answers
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise ModelFailed(f"answer {index} of predict is {type(row).__name__}, not a record")
     return rows
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Instances of attrs classes and dataclasses as dicts, in lists and dicts too; arrays and the rest as they are."""
     kind = type(value)
     if kind in (str, int, float, bool):
         return value
     if attrs.has(kind):
-        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(kind)}
+        return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(kind)}
     if dataclasses.is_dataclass(kind):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if kind is dict:
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if kind in (list, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

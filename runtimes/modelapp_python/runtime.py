@@ -2,7 +2,7 @@
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelapp import handlers
-from modelapp.errors import LoadError, ModelAppError, ModelFailed
+from modelapp.errors import Cancelled, LoadError, ModelAppError, ModelFailed
+from modelapp.generating import join_pieces
 from modelapp.runtime import Arrays, Artefact, Placement, RawOptions, Records, Run
 from modelapp.signature import Signature
 from modelapp_python.classes import resolved
-from modelapp_python.form import Form, form_of
+from modelapp_python.form import Form
 from modelapp_python.options import read_options
-from modelapp_python.rows import make_row, plain_rows
+from modelapp_python.pieces import PieceForm, forms_of
+from modelapp_python.rows import make_row, plain, plain_rows
 
 
 class PythonRuntime:
@@ -31,12 +33,14 @@ class PythonRuntime:
         where = f"{artefact.source.name}:{artefact.symbol}"
         try:
             cls = _imported(artefact)
-            form = form_of(cls, where)
+            form, pieces = forms_of(cls, where)
             instance = _built(cls, artefact, options.values, where)
         except LoadError as error:
             raise LoadError(error.message, model=artefact.name, help=error.help) from error.__cause__
         device = getattr(instance, "device", None)
         used = "cpu" if device is None else str(device)
+        if pieces is not None:
+            return StreamModel(instance, form, used, pieces)
         kind = ArrayModel if form.signature.kind == "tensors" else RecordModel
         return kind(instance, form, used)
 
@@ -48,12 +52,16 @@ class PythonModel:
         self.signature = form.signature
         self.device = device
         self._instance = instance
-        self._predict: Callable[[Any], Any] = instance.predict
+        self._predict: Callable[[Any], Any] | None = getattr(instance, "predict", None)
         self._form = form
 
     def infer(self, rows: Any, run: Run) -> Any:
         """Call `predict` once with all rows; its exceptions are not touched."""
         raise NotImplementedError
+
+    def _called(self, batch: Any) -> Any:
+        assert self._predict is not None  # without it there are pieces
+        return self._predict(batch)
 
     def close(self) -> None:
         """Call the class's `close`, where it has one."""
@@ -67,7 +75,7 @@ class ArrayModel(PythonModel):
 
     def infer(self, rows: Arrays, run: Run) -> Mapping[str, NDArray[Any]]:
         """The answer's arrays. Raises ModelFailed where it is no mapping of arrays."""
-        answer = self._predict(rows)
+        answer = self._called(rows)
         if not isinstance(answer, Mapping):
             raise ModelFailed(f"predict is declared to answer named arrays, it answered {type(answer).__name__}")
         for name, array in answer.items():
@@ -84,7 +92,39 @@ class RecordModel(PythonModel):
         form = self._form
         # Copies: a failed batch is run again in parts, and `predict` may have changed its rows by then.
         batch = [dict(row) if form.row is None else make_row(form.row, row) for row in rows]
-        return plain_rows(self._predict(batch), made=form.makes)
+        return plain_rows(self._called(batch), made=form.makes)
+
+
+class StreamModel(RecordModel):
+    """A class over plain records that answers piece by piece, with `predict` beside it or without."""
+
+    def __init__(self, instance: Any, form: Form, device: str, pieces: PieceForm) -> None:
+        super().__init__(instance, form, device)
+        self._pieces = pieces
+
+    def infer(self, rows: Records, run: Run) -> Sequence[Mapping[str, Any]]:
+        """As of any class; where it has no `predict`, the pieces of each row's answer are joined."""
+        if self._predict is not None:
+            return super().infer(rows, run)
+        return [join_pieces(self.stream(row, run)) for row in rows]
+
+    def stream(self, row: Mapping[str, Any], run: Run) -> Iterator[Mapping[str, Any]]:
+        """The pieces of one answer, until nobody wants more. Raises InvalidInput or ModelFailed as `infer` does."""
+        form = self._pieces
+        given = dict(row) if form.row is None else make_row(form.row, row)
+        pieces = self._instance.stream(given)
+        try:
+            for piece in pieces:
+                if run.cancelled:
+                    raise Cancelled("nobody waits for this answer any more")
+                told = plain(piece) if form.makes else piece
+                if not isinstance(told, Mapping):
+                    raise ModelFailed(f"a piece of stream is {type(piece).__name__}, not a record")
+                yield told
+        finally:
+            close = getattr(pieces, "close", None)
+            if callable(close):
+                close()
 
 
 def _imported(artefact: Artefact) -> type:
