@@ -64,19 +64,28 @@ def _positional(program: Any, artefact: Artefact) -> int:
 
 
 def _inputs(program: Any, artefact: Artefact) -> tuple[TensorSpec, ...]:
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-    specs = []
-    for name in program.graph_signature.user_inputs:
-        value = values.get(name)
+    nodes: dict[str, Any] = {
+        node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"
+    }
+    values: dict[str, Any] = {name: nodes.get(name) for name in program.graph_signature.user_inputs}
+    for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise LoadError(
                 f'{artefact.source}: its input "{name}" is {value!r}, no tensor',
                 model=artefact.name,
                 help="export a module whose forward takes tensors only",
             )
-        dtype = str(value.dtype).removeprefix("torch.")
-        specs.append(TensorSpec(name, dtype, tuple(_dim(size) for size in value.shape)))
-    return tuple(specs)
+    shapes = {name: tuple(_dim(size) for size in value.shape) for name, value in values.items()}
+    first = {shape[0] if shape else None for shape in shapes.values()}
+    # The program names its open sizes s0, s77; the one that all inputs begin with is known to be the rows.
+    rows = next(iter(first)) if len(first) == 1 else None
+    named = {
+        name: tuple("batch" if isinstance(dim, str) and dim == rows else dim for dim in shape)
+        for name, shape in shapes.items()
+    }
+    return tuple(
+        TensorSpec(name, str(value.dtype).removeprefix("torch."), named[name]) for name, value in values.items()
+    )
 
 
 def _dim(size: Any) -> Dim:

@@ -16,20 +16,25 @@ from modelapp.signature import TensorSpec
 from modelapp.suggestions import closest
 from modelapp_torch import Options
 from modelapp_torch.placing import DTYPES, is_cast
-from modelapp_torch.program import Program, declared, undeclared
+from modelapp_torch.program import Program, declared, refuse, undeclared
 from modelapp_torch.quantizing import quantized
 from modelapp_torch.weights import State, fill, read_state
+
+_UNSHARED = "replicas do not share its memory."
 
 
 def open_network(artefact: Artefact, options: Options, device: torch.device) -> Program:
     """The class with its weights, in the number type and on the device asked for. Raises LoadError."""
+    refuse(options, artefact, "a class", "attention")
     cls, where = _found(artefact, options)
     _check_arguments(cls, options.arguments, where, artefact)
-    module = _filled(cls, options.arguments, where, artefact).eval().requires_grad_(False)
+    module, notes = _filled(cls, options, where, artefact)
+    module.eval().requires_grad_(False)
     inputs = _inputs(module, options, where, artefact)
     dtype = DTYPES[options.dtype]
-    notes = _cast(module, dtype)
+    notes += _cast(module, dtype)
     if options.quantize == "int8":
+        refuse(options, artefact, "int8 weights", "dtype")
         module = quantized(module, device, where, artefact)
     return Program(
         where=where,
@@ -39,6 +44,7 @@ def open_network(artefact: Artefact, options: Options, device: torch.device) -> 
         outputs=declared(options.outputs, artefact, "outputs"),
         floats=dtype,
         notes=notes,
+        own_code=True,
     )
 
 
@@ -105,24 +111,25 @@ def _check_arguments(cls: type, arguments: Mapping[str, Any], where: str, artefa
 
 
 def _filled(
-    cls: type[torch.nn.Module], arguments: Mapping[str, Any], where: str, artefact: Artefact
-) -> torch.nn.Module:
-    """The network with its weights, which no memory was taken for twice where it can be made without any."""
+    cls: type[torch.nn.Module], options: Options, where: str, artefact: Artefact
+) -> tuple[torch.nn.Module, tuple[str, ...]]:
+    """The network with its weights, made without memory for others where that can be; and notes."""
     path = artefact.files.get("weights") if artefact.symbol else artefact.source
-    state = None if path is None else read_state(path, artefact)
+    state, mapped = (None, True) if path is None else read_state(path, artefact)
+    notes = () if mapped or path is None else (f"{path.name} is of an old kind that cannot be mapped: {_UNSHARED}",)
     try:
         with torch.device("meta"):
-            module = cls(**arguments)
+            module = cls(**options.arguments)
         _load(module, state, path, where, artefact)
         if not any(tensor.is_meta for tensor in _all_tensors(module)):
-            return module
+            return module, notes
     except LoadError:
         raise
     except Exception:  # noqa: S110 - it computes with its tensors while it is made, which meta tensors cannot
         pass
-    module = cls(**arguments)
+    module = cls(**options.arguments)
     _load(module, state, path, where, artefact)
-    return module
+    return module, notes
 
 
 def _load(module: torch.nn.Module, state: State | None, path: Path | None, where: str, artefact: Artefact) -> None:
@@ -194,5 +201,4 @@ def _cast(module: torch.nn.Module, dtype: torch.dtype) -> tuple[str, ...]:
         return ()
     module.to(dtype)
     wanted = str(dtype).removeprefix("torch.")
-    told = f"Its weights are stored as {' and '.join(sorted(others))} and cast to {wanted}: replicas do not share them."
-    return (told,)
+    return (f"Its weights are stored as {' and '.join(sorted(others))} and cast to {wanted}: {_UNSHARED}",)

@@ -30,6 +30,8 @@ class Program:
     floats: torch.dtype | None = None
     """Floating inputs are cast to it; None: they go in as they come."""
     notes: tuple[str, ...] = ()
+    own_code: bool = False
+    """Whether a class of the app or a package runs, whose exceptions are told with their place."""
 
     def run(self, tensors: Tensors) -> Any:
         """Call `target` with every input."""
@@ -70,7 +72,7 @@ def refuse(options: Options, artefact: Artefact, form: str, *keys: str) -> None:
     for key in keys:
         if getattr(options, key) != getattr(Options(), key):
             raise LoadError(
-                f"models.{artefact.name}.torch.{key} has no effect on {form}, which is as it was written",
+                f"models.{artefact.name}.torch.{key} has no effect on {form}",
                 model=artefact.name,
-                help=f"leave {key} out, or open the class itself with its weights",
+                help=f"leave {key} out of [models.{artefact.name}.torch]",
             )

@@ -61,7 +61,7 @@ class TensorModel:
                 answer = named(self.program.run(self._fed(rows)), self._names)
                 return {name: to_array(tensor) for name, tensor in answer.items()}
         except Exception as error:
-            failure = run_failure(error, run)
+            failure = run_failure(error, run, "" if self.program.own_code else self.program.where)
             if failure is None:
                 raise
         # Here and not above: the exception's frames hold the run's memory, which the next attempt needs.

@@ -23,19 +23,20 @@ _FORBIDDEN = re.compile(r"(?:GLOBAL|global:?|class) (?:GLOBAL )?([\w.]+)")
 _SHOWN = 3
 
 
-def read_state(path: Path, artefact: Artefact) -> State:
-    """The tensors of a file by name, on the CPU, mapped and not read where its format allows it. Raises LoadError."""
+def read_state(path: Path, artefact: Artefact) -> tuple[State, bool]:
+    """The tensors of a file by name, on the CPU, and whether they are mapped and not read. Raises LoadError."""
     begins = head(path, artefact.name)
     if path.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(path)
+            return safetensors.torch.load_file(path), True
         except (safetensors.SafetensorError, OSError) as error:
             raise LoadError(
                 f"{path} cannot be loaded: {reason(error)}",
                 model=artefact.name,
                 help="it is no safetensors file, or a cut copy: compare size and digest",
             ) from None
-    return _tensors_only(_unpickled(path, artefact, mapped=begins.startswith(b"PK")), path, artefact)
+    mapped = begins.startswith(b"PK")  # before torch 1.6 it was one pickle, whose tensors are read
+    return _tensors_only(_unpickled(path, artefact, mapped=mapped), path, artefact), mapped
 
 
 def _unpickled(path: Path, artefact: Artefact, *, mapped: bool) -> Any:
