@@ -26,6 +26,8 @@ Value = tuple[str, Sequence[Any] | None]
 WriteGraph = Callable[..., Path]
 LoadOnnx = Callable[..., LoadedModel]
 LoadPython = Callable[..., LoadedModel]
+LoadTorch = Callable[..., LoadedModel]
+LoadTask = Callable[..., LoadedModel]
 
 
 def _value(name: str, told: Value) -> onnx.ValueInfoProto:
@@ -132,6 +134,111 @@ def load_python(tmp_path: Path) -> Iterator[LoadPython]:
         model = PythonRuntime().load(artefact, RawOptions(options or {}), Placement())
         opened.append(model)
         return model
+
+    yield load
+    for model in opened:
+        model.close()
+
+
+@pytest.fixture
+def load_task() -> Iterator[LoadTask]:
+    """Loads a folder of transformers for a task, with the options given as keywords; closes it after the test."""
+    from modelapp_torch import Options as TorchOptions
+    from modelapp_torch.tasks import load_task as load
+
+    opened: list[LoadedModel] = []
+
+    def opens(path: Path, task: str, files: Mapping[str, Path] | None = None, **options: Any) -> LoadedModel:
+        model = load(Artefact("m", path, files=files or {}, task=task), TorchOptions(**options), Placement())
+        opened.append(model)
+        return model
+
+    yield opens
+    for model in opened:
+        model.close()
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A tokenizer of 60 whole words and pieces, made here; `[CLS] ... [SEP]` stands around a text."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "a",
+        "the",
+        "cat",
+        "dog",
+        "ran",
+        "slept",
+        "in",
+        "park",
+        "of",
+        "anna",
+        "ber",
+        "##lin",
+        "paris",
+        "met",
+        "bob",
+        "##by",
+        ",",
+        ".",
+        "!",
+    ]
+    pieces += [f"w{number}" for number in range(60 - len(pieces))]
+    made = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.Lowercase()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+@pytest.fixture
+def load_torch(tmp_path: Path) -> Iterator[LoadTorch]:
+    """Loads the class `Net` of the code given, with the weights and options given; closes it after the test.
+
+    `weights` is a state dict, written as safetensors, or a file; without code `source` is opened as it is.
+    """
+    import safetensors.torch
+
+    from modelapp_torch import Options
+    from modelapp_torch.runtime import TorchRuntime
+
+    opened: list[LoadedModel] = []
+    folders = itertools.count()
+
+    def load(
+        code: str = "",
+        weights: Any = None,
+        *,
+        source: Path | None = None,
+        placement: Placement | None = None,
+        **options: Any,
+    ) -> LoadedModel:
+        root = tmp_path / f"net{next(folders)}"
+        root.mkdir()
+        files = {}
+        if isinstance(weights, Path):
+            files["weights"] = weights
+        elif weights is not None:
+            files["weights"] = root / "net.safetensors"
+            safetensors.torch.save_file(dict(weights), files["weights"])
+        if source is None:
+            source = root / "handlers.py"
+            source.write_text("import torch\nfrom torch import nn\n" + textwrap.dedent(code))
+        artefact = Artefact("m", source, symbol="Net" if code else "", root=source.parent, files=files)
+        model = TorchRuntime().load(artefact, Options(**options), placement or Placement())
+        assert not hasattr(model, "engine")
+        opened.append(model)  # type: ignore[arg-type] # no TextModel, as just seen
+        return model  # type: ignore[return-value] # no TextModel, as just seen
 
     yield load
     for model in opened:
