@@ -4,6 +4,7 @@ It comes from the model's folder, so it runs in jinja2's sandbox: it sees plain 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -89,15 +90,20 @@ def _environment() -> Any:
         raise LoadError("chat templates need jinja2", help="pip install 'modelapp[text]'") from error
 
     class Sandbox(ImmutableSandboxedEnvironment):
-        """Multiplies no texts and pads none: memory would have no bound."""
+        """Makes no text wide at a stroke: a small template could ask for more memory than there is."""
 
         intercepted_binops = frozenset({"*", "**", "%"})
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            numbers = isinstance(left, int | float) and isinstance(right, int | float)
-            if not numbers or (operator == "**" and abs(right) > 64):
-                raise SecurityError(f"a chat template may not use {operator} for other than small numbers")
+            if not _is_small(operator, left, right):
+                raise SecurityError(f"a chat template may not make that much of {operator}")
             return super().call_binop(context, operator, left, right)
+
+        def wrap_str_format(self, value: Any) -> Any:
+            wrapped = super().wrap_str_format(value)
+            if wrapped is not None and _WIDE.search(value.__self__):
+                raise SecurityError("a chat template may not format that widely")
+            return wrapped
 
         def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
             padding = isinstance(obj, str | bytes) and attr in _PADDING
@@ -126,6 +132,8 @@ def _environment() -> Any:
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     for name in ("center", "format", "wordwrap", "xmlattr", "urlize", "pprint"):
         del environment.filters[name]
+    indented = environment.filters["indent"]
+    environment.filters["indent"] = lambda text, width=4, *how, **named: indented(text, _narrow(width), *how, **named)
     environment.filters["tojson"] = _tojson
     environment.globals = {
         "dict": dict,
@@ -137,10 +145,33 @@ def _environment() -> Any:
     return environment
 
 
-_PADDING = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map"})
+_PADDING = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs"})
+_WIDE = re.compile(r"\d{4}|\*|:[^}]*\{")
+"""In a text that formats: a width of 1,000 and more, or one that is an argument."""
+_MOST_REPEATED = 10_000
+_WIDEST_INDENT = 100
+
+
+def _is_small(operator: str, left: Any, right: Any) -> bool:
+    """Whether what comes of two values has a size to speak of."""
+    if operator == "%" and isinstance(left, str):
+        return not _WIDE.search(left)
+    if operator == "**":
+        return isinstance(right, int | float) and abs(right) <= 64
+    repeated = [len(value) for value in (left, right) if hasattr(value, "__len__")]
+    times = [value for value in (left, right) if isinstance(value, int)]
+    return not repeated or max(repeated) * max(times, default=1) <= _MOST_REPEATED
 
 
 def _tojson(
     value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
+    indent = _narrow(indent)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _narrow(width: Any) -> Any:
+    """The width of an indentation, or the text that makes it."""
+    if (len(width) if isinstance(width, str) else width or 0) > _WIDEST_INDENT:
+        raise ValueError(f"an indentation of more than {_WIDEST_INDENT}")
+    return width

@@ -1,7 +1,7 @@
 """What a request to a generating model asks for: read from its record and checked, before anything is run for it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
@@ -270,7 +270,7 @@ class _Given:
         return InvalidInput(f"{name} must be {wanted}, not {_shown(value)}", field=name.partition(".")[0])
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

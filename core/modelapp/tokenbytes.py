@@ -26,15 +26,15 @@ _BYTES = _byte_characters()
 
 
 class TokenBytes:
-    """`first` and `later`: the UTF-8 bytes of a token that begins a text, and of one further on; b"" if unknown.
+    """`first` and `later`: the UTF-8 bytes of a token that begins a text, and of one further on; None if unknown.
 
     `local`: whether the decoder is one of those that work token by token; where it is not, neither may be asked.
     """
 
     def __init__(self, tokenizer: "tokenizers.Tokenizer") -> None:
         self._tokenizer = tokenizer
-        self._first: dict[int, bytes] = {}
-        self._later: dict[int, bytes] = {}
+        self._first: dict[int, bytes | None] = {}
+        self._later: dict[int, bytes | None] = {}
         parts = _parts(tokenizer.decoder)
         kinds = [part["type"] for part in parts]
         self._byte_level = kinds == ["ByteLevel"]
@@ -50,29 +50,27 @@ class TokenBytes:
                 return ids[-1], len(made)
         return 0, 0
 
-    def first(self, token: int) -> bytes:
+    def first(self, token: int) -> bytes | None:
         """Of a text's first token."""
         if self._byte_level:
             return self.later(token)
-        found = self._first.get(token)
-        if found is None:
-            found = self._byte(token)
-            if found is None or found < b"\x80":  # alone a character, to be treated as the decoder treats a beginning
+        if token not in self._first:
+            found = self.later(token)
+            if found is not None and (self._byte(token) or b"") < b"\x80":  # no part of a character
                 found = self._tokenizer.decode([token], skip_special_tokens=False).encode()
             self._first[token] = found
-        return found
+        return self._first[token]
 
-    def later(self, token: int) -> bytes:
+    def later(self, token: int) -> bytes | None:
         """Of a token that follows another."""
-        found = self._later.get(token)
-        if found is None:
-            found = self._later[token] = self._work_out(token)
-        return found
+        if token not in self._later:
+            self._later[token] = self._work_out(token)
+        return self._later[token]
 
-    def _work_out(self, token: int) -> bytes:
+    def _work_out(self, token: int) -> bytes | None:
         written = self._tokenizer.id_to_token(token)
         if written is None:
-            return b""
+            return None
         if self._byte_level:
             codes = [_BYTES.get(character) for character in written]
             return written.encode() if None in codes else bytes(code for code in codes if code is not None)

@@ -89,7 +89,7 @@ class Tokenizer:
     def _encode(self, text: str, field: str, *, add_special_tokens: bool) -> list[int]:
         try:
             return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
-        except UnicodeEncodeError as error:
+        except (TypeError, UnicodeEncodeError) as error:  # the library takes it for no text
             raise InvalidInput(f"{field} holds half a character (a lone surrogate)", field=field) from error
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -110,7 +110,7 @@ class Tokenizer:
         """One token as people read it, also a special one; "" where it does not know it."""
         if token in self._skipped or not self._bytes.local:
             return self._tokenizer.id_to_token(token) or ""
-        return self._bytes.later(token).decode(errors="replace")
+        return (self._bytes.later(token) or b"").decode(errors="replace")
 
     def chat(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """The tokens of a conversation that waits for the assistant, by the model's chat template.
@@ -136,8 +136,9 @@ class _ByteStream:
         if token in self._skipped:
             return ""
         data = self._bytes(token)
-        if data:
-            self._bytes = self._table.later
+        if data is None:
+            return ""
+        self._bytes = self._table.later
         return self._decode(data)
 
     def flush(self) -> str:
