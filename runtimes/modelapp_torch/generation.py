@@ -1,0 +1,77 @@
+"""Models that generate, out of a folder of transformers or a GGUF file: loaded, proven, and given to the core."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import transformers
+
+from modelapp.errors import LoadError
+from modelapp.generating import Generates, Text
+from modelapp.runtime import Artefact, Placement
+from modelapp.signature import Signature
+from modelapp.tokenizer import Tokenizer
+from modelapp_torch import Options
+from modelapp_torch.architectures import class_for
+from modelapp_torch.decoderengine import open_decoder
+from modelapp_torch.generatingquantized import make_small
+from modelapp_torch.modelfolder import ModelFolder, opened
+from modelapp_torch.placing import threads_of
+from modelapp_torch.pretrained import Pretrained, load_part, load_pretrained
+from modelapp_torch.sequenceengine import open_sequence
+
+_GGUF_CLASSES = {
+    "text-generation": transformers.AutoModelForCausalLM,
+    "text-to-text": transformers.AutoModelForSeq2SeqLM,
+}
+_Open = Callable[[ModelFolder, Pretrained, Placement, int], Generates]
+_OPENED_BY: dict[str, _Open] = {"text-generation": open_decoder, "text-to-text": open_sequence}
+
+
+@attrs.define
+class GeneratingModel:
+    """Implements `modelapp.generating.TextModel`."""
+
+    engine: Generates
+    text: Text
+    device: str
+    notes: tuple[str, ...] = ()
+    signature: Signature = attrs.Factory(lambda: Signature(kind="records"))
+
+    def close(self) -> None:
+        """Give memory back."""
+        del self.engine
+
+
+def load_generating(artefact: Artefact, options: Options, placement: Placement) -> GeneratingModel:
+    """Load a model that answers token by token. Raises LoadError, also where its answers would be wrong here."""
+    if options.compile != "off":
+        raise LoadError(
+            f'models.{artefact.name}.torch.compile = "{options.compile}" is not for models that generate',
+            model=artefact.name,
+            help="leave it out",
+        )
+    threads = threads_of(artefact, options, placement)
+    folder = opened(artefact)
+    kind = _GGUF_CLASSES[artefact.task] if folder.gguf else class_for(folder, artefact.task)
+    text = read_text(folder)
+    loaded = load_pretrained(folder, kind, attrs.evolve(options, quantize="off"), placement)
+    engine = _OPENED_BY[artefact.task](folder, loaded, placement, threads)
+    if options.quantize == "int8":  # after the proof, which asks for more than 8 bits can promise
+        make_small(loaded.model, loaded.device, str(folder.path), artefact)
+    return GeneratingModel(engine, text, str(loaded.device), loaded.notes)
+
+
+def read_text(folder: ModelFolder) -> Text:
+    """The tokenizer: tokenizer.json as it is, or else what transformers makes of the other files. Raises LoadError."""
+    if not folder.gguf and (folder.path / "tokenizer.json").is_file():
+        return Tokenizer.from_folder(folder.path)
+    found: Any = load_part(folder, transformers.AutoTokenizer, "tokenizer")
+    backend = getattr(found, "backend_tokenizer", None)
+    if backend is None:
+        raise folder.failure(
+            f"its tokenizer, {type(found).__name__}, has no tokenizer.json and cannot be made one",
+            help="save it as tokenizer.json, by the package tokenizers",
+        )
+    special = {name: str(text) for name, text in found.special_tokens_map.items() if isinstance(text, str)}
+    return Tokenizer(backend, chat_template=found.chat_template or "", special=special)
