@@ -19,7 +19,7 @@ MOST_LOGPROBS = 20
 MOST_STOP_TOKENS = 128
 _MOST_PENALTY = 100.0
 _MOST_BIAS = 1e6
-_CHARS_PER_TOKEN = 256
+_CHARS_PER_TOKEN = 32
 """No text has more characters a token than this on average; a longer one is refused before time is spent on it."""
 
 
