@@ -40,14 +40,14 @@ def load_pretrained(
     `unused`: beginnings of the names of weights that nobody reads, and may lack. Raises LoadError, naming the tensor.
     """
     device = device_of(folder.artefact, placement)
-    attention, notes = _attention(kind, options)
     _hush()
-    given = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
+    given: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
+    if options.attention != "sdpa":  # else transformers finds out which of the model's parts have code for it
+        given["attn_implementation"] = options.attention
     try:
         model, told = kind.from_pretrained(
             folder.path,
             dtype=DTYPES[options.dtype],
-            attn_implementation=attention,
             ignore_mismatched_sizes=True,  # they are told below, by name and shapes
             output_loading_info=True,
             **given,
@@ -56,8 +56,7 @@ def load_pretrained(
     except Exception as error:  # whatever a damaged file or an odd config makes it raise
         raise folder.failure(f"it cannot be loaded as {kind.__name__}: {reason(error)}", help=_fix(error)) from error
     _check_complete(folder, kind, told, tuple(unused))
-    if extra := sorted(told["unexpected_keys"]):
-        notes += (f"{kind.__name__} leaves out {len(extra)} tensors of the folder, {extra[0]} the first",)
+    notes = _notes(kind, model, told, options)
     model = model.eval()
     if options.quantize == "int8":
         model = quantized(model, device, str(folder.path), folder.artefact)
@@ -83,10 +82,14 @@ def _hush() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _attention(kind: Any, options: Options) -> tuple[str, tuple[str, ...]]:
-    if options.attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
-        return "eager", (f'{kind.__name__} has no code for attention = "sdpa", so that "eager" is used',)
-    return options.attention, ()
+def _notes(kind: Any, model: Any, told: Any, options: Options) -> tuple[str, ...]:
+    notes = []
+    used = getattr(model.config, "_attn_implementation", None) or options.attention
+    if used != options.attention:
+        notes.append(f'{kind.__name__} has no code for attention = "{options.attention}": "{used}" is used.')
+    if extra := sorted(told["unexpected_keys"]):
+        notes.append(f"{kind.__name__} leaves out {len(extra)} tensors of the folder, {extra[0]} the first.")
+    return tuple(notes)
 
 
 def _check_complete(folder: ModelFolder, kind: Any, told: Any, unused: tuple[str, ...]) -> None:
@@ -108,9 +111,6 @@ def _check_complete(folder: ModelFolder, kind: Any, told: Any, unused: tuple[str
 
 
 def _fix(error: Exception) -> str:
-    text = str(error)
-    if "scaled_dot_product" in text:
-        return 'attention = "eager" in [models.NAME.torch]'
-    if "safetensors" in type(error).__module__ or "header" in text.lower():
+    if "safetensors" in type(error).__module__ or "header" in str(error).lower():
         return "the file is damaged or cut: copy it again and compare size and digest"
     return ""

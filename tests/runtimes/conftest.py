@@ -164,31 +164,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    pieces = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "a",
-        "the",
-        "cat",
-        "dog",
-        "ran",
-        "slept",
-        "in",
-        "park",
-        "of",
-        "anna",
-        "ber",
-        "##lin",
-        "paris",
-        "met",
-        "bob",
-        "##by",
-        ",",
-        ".",
-        "!",
-    ]
+    known = "a the cat dog ran slept in park of anna ber ##lin paris met bob ##by , . !"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *known.split()]
     pieces += [f"w{number}" for number in range(60 - len(pieces))]
     made = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
     made.normalizer = normalizers.Lowercase()

@@ -240,9 +240,8 @@ def test_entities_are_those_of_the_pipeline(tagger: Path, load_task: LoadTask) -
 def test_the_same_alone_and_in_company(encoder: Path, tagger: Path, load_task: LoadTask, task: str) -> None:
     """Whatever texts share a run."""
     model = load_task(encoder if task == "embeddings" else tagger, task)
-    texts = st.lists(
-        st.sampled_from(["the", "cat", "anna", "berlin", "bobby", "w40", ".", "unknown"]), max_size=15
-    ).map(" ".join)
+    known = st.sampled_from(["the", "cat", "anna", "berlin", "bobby", "w40", ".", "unknown"])
+    texts = st.lists(known, max_size=15).map(" ".join)
 
     @given(st.lists(texts, min_size=1, max_size=6))
     @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
