@@ -62,7 +62,8 @@ class Decoding(Work):
         self.started_s = self.first_s = self.last_s = 0.0
         """When it got its slot, its first token and its last one."""
         self._ends = frozenset() if request.ignore_end else frozenset(ends)
-        self._sampler = Sampler(request.sampling, seed=seed, prompt=request.prompt, ends=ends)
+        never = self._ends | request.stop_tokens  # before min_tokens
+        self._sampler = Sampler(request.sampling, seed=seed, prompt=request.prompt, ends=never)
         self._answer = Answer(text.stream(), request.stop, min_tokens=request.sampling.min_tokens)
         self._shown = 0
 

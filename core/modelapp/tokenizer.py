@@ -20,7 +20,7 @@ class Tokenizer:
 
     `tokenizer` is used by nobody else from now on: bounds and padding that it was saved with are taken off it.
     `special` maps the names of special tokens to their texts, as tokenizer_config.json has them: {"bos_token": "<s>"};
-    chat templates may name them. `add_bos`: whether a prompt begins with bos_token; None: as the tokenizer does it.
+    chat templates may name them. `skipped` are further tokens that are no text.
     """
 
     def __init__(
@@ -30,7 +30,6 @@ class Tokenizer:
         chat_template: str = "",
         special: Mapping[str, str] | None = None,
         skipped: Collection[int] = (),
-        add_bos: bool | None = None,
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -43,9 +42,6 @@ class Tokenizer:
         self._skipped = frozenset(skipped) | {token for token, added_one in added.items() if added_one.special}
         self._bytes = TokenBytes(tokenizer)
         self._chat = ChatTemplate(chat_template, self.special)
-        self._add_bos = add_bos
-        bos = self.special.get("bos_token")
-        self._bos = tokenizer.token_to_id(bos) if bos else None
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Tokenizer":
@@ -59,13 +55,7 @@ class Tokenizer:
             for name, value in source.items()
             if name.endswith("_token") and (text := _token_text(value)) is not None
         }
-        add_bos = config.get("add_bos_token")
-        return cls(
-            tokenizer,
-            chat_template=_chat_template(folder, config),
-            special=special,
-            add_bos=add_bos if isinstance(add_bos, bool) else None,
-        )
+        return cls(tokenizer, chat_template=_chat_template(folder, config), special=special)
 
     @property
     def size(self) -> int:
@@ -77,14 +67,11 @@ class Tokenizer:
         return self._tokenizer.token_to_id(text)
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a prompt, with those that the model wants at its beginning. Raises InvalidInput."""
-        ids = self._encode(text, "prompt", add_special_tokens=True)
-        if self._bos is not None and self._add_bos is not None and (ids[:1] == [self._bos]) != self._add_bos:
-            if self._add_bos:
-                return [self._bos, *ids]
-            if not text.startswith(self.special["bos_token"]):
-                return ids[1:]
-        return ids
+        """The tokens of a prompt, with those that tokenizer.json puts around it. Raises InvalidInput.
+
+        add_bos_token of tokenizer_config.json changes nothing, here as in transformers 5.
+        """
+        return self._encode(text, "prompt", add_special_tokens=True)
 
     def _encode(self, text: str, field: str, *, add_special_tokens: bool) -> list[int]:
         try:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from modelapp.decoding import Decoding
@@ -91,3 +92,13 @@ def test_a_stop_text_before_the_least_tokens_is_passed_over() -> None:
     one = begun(max_tokens=8, stop=("b",), sampling=Sampling(min_tokens=4))
     say(one, "abcdeb")
     assert ("".join(one.texts), one.finish_reason) == ("abcde", "stop")
+
+
+def test_nothing_ends_before_min_tokens() -> None:
+    """Neither the model's end token nor one of the request's can be drawn until then."""
+    logits = np.zeros(300, np.float32)
+    logits[[END, 65]] = 9.0
+    one = begun(stop_tokens=frozenset({65}), sampling=Sampling(min_tokens=1))
+    first = one.choose(logits)
+    assert first.token not in (END, 65)
+    assert one.choose(logits).token == min(END, 65)

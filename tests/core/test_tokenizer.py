@@ -1,6 +1,7 @@
 """Texts and chats into tokens and back, as the tokenizers library and transformers do it, and piece by piece."""
 
 import json
+import sys
 
 import pytest
 import tokenizers
@@ -142,20 +143,30 @@ def folder(path, tokenizer, **files):
     return path
 
 
-def test_a_folder_says_whether_a_prompt_begins_with_a_token(tmp_path):
-    """add_bos_token where it is given, else the tokenizer itself."""
-    plain = Tokenizer.from_folder(folder(tmp_path, llama()))
-    assert plain.encode("a") == [plain.token_id("▁"), plain.token_id("a")]
-    config = {"bos_token": {"content": "<s>"}, "add_bos_token": True}
-    with_bos = Tokenizer.from_folder(folder(tmp_path, llama(), tokenizer_config__json=config))
-    assert with_bos.encode("a") == [1, *plain.encode("a")]
-    begun = llama()
-    begun.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    assert Tokenizer.from_folder(folder(tmp_path, begun, tokenizer_config__json=config)).encode("a")[:2] != [1, 1]
-    config["add_bos_token"] = False
-    assert Tokenizer.from_folder(folder(tmp_path, begun, tokenizer_config__json=config)).encode("a")[0] != 1
-    del config["add_bos_token"]
-    assert Tokenizer.from_folder(folder(tmp_path, begun, tokenizer_config__json=config)).encode("a")[0] == 1
+@TRANSFORMERS
+@pytest.mark.parametrize("add_bos", [None, True, False])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_prompt_begins_as_with_transformers(tmp_path, begun, add_bos):
+    """As tokenizer.json has it, whatever tokenizer_config.json says beside it."""
+    from transformers import AutoTokenizer
+
+    tokenizer = llama()
+    if begun:
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+    told = config if add_bos is None else config | {"add_bos_token": add_bos}
+    folder(tmp_path, tokenizer, tokenizer_config__json=told)
+    ours = Tokenizer.from_folder(tmp_path).encode("a 1")
+    assert ours == AutoTokenizer.from_pretrained(tmp_path)("a 1").input_ids
+    assert (ours[0] == 1) == begun
+
+
+def test_without_the_library_the_install_is_named(tmp_path, monkeypatch):
+    """The extra that brings it."""
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(LoadError) as caught:
+        Tokenizer.from_folder(tmp_path)
+    assert caught.value.help == "pip install 'modelapp[text]'"
 
 
 def test_bounds_that_a_tokenizer_was_saved_with_cut_nothing(tmp_path):
