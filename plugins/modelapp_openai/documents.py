@@ -156,5 +156,7 @@ def _content(kind: str, name: str) -> Json:
 
 
 def _events(chunk: str) -> Json:
-    """Tools that check an answer against its schema would take an event stream for one text, which it is."""
-    return {_EVENTS: {"schema": {"type": "string", "description": f"data: {_PREFIX}{chunk}, ...; data: [DONE]"}}}
+    """Each event by itself, as tools look at them; the last one is no JSON."""
+    data = {"type": "string", "contentMediaType": _JSON, "contentSchema": _ref(chunk)}
+    told = "Server-sent events, each a chunk as JSON; then data: [DONE]"
+    return {_EVENTS: {"schema": {"description": told, "properties": {"data": data}}}}

@@ -157,8 +157,14 @@ def clerk() -> str:
 
 
 @pytest.fixture(scope="session")
-def talking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
-    """The app above, serving."""
+def talk(tmp_path_factory: pytest.TempPathFactory) -> AppProject:
+    """The app above, and its tokens."""
     project = AppProject(tmp_path_factory.mktemp("talk"), env={"TALK_TOKENS": f"boss={BOSS} clerk={CLERK}"})
-    with project.write(APP, handlers=HANDLERS).serve() as app:
+    return project.write(APP, handlers=HANDLERS)
+
+
+@pytest.fixture(scope="session")
+def talking(talk: AppProject) -> Iterator[RunningApp]:
+    """The same, serving."""
+    with talk.serve() as app:
         yield app
