@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
-from modelapp import tls
+from modelapp import clientevents, tls
 from modelapp.app import Endpoint
 from modelapp.call import CONTROL_HEADER
 from modelapp.errors import SurroundingsError
@@ -74,14 +74,15 @@ class Client:
         probe: str | None = None,
         arm: str | None = None,
         seed: int | None = None,
+        tell: clientevents.Tell | None = None,
     ) -> Answer:
         """Call `endpoint`; `probe` asks for a step's result, `arm` forces an arm, `seed` fixes what is left to chance
-        (all need the control token).
+        (all need the control token). `tell` asks for the answer as a stream, and gets each piece as it comes.
 
         Raises ConnectionLost, and OSError where a file to upload cannot be read.
         """
         content = payload(endpoint, values, self.root)
-        headers = {"content-type": content.content_type, "accept": "application/json"}
+        headers = {"content-type": content.content_type, "accept": "text/event-stream" if tell else "application/json"}
         if probe:
             headers["x-modelapp-probe"] = probe
         if arm:
@@ -90,7 +91,8 @@ class Client:
             headers["x-modelapp-seed"] = str(seed)
         if self._token:
             headers[CONTROL_HEADER] = self._token
-        return self.request("POST", quote(endpoint.route), content.body, headers, timeout_s=endpoint.timeout_s)
+        path = quote(endpoint.route)
+        return self.request("POST", path, content.body, headers, timeout_s=endpoint.timeout_s, tell=tell)
 
     def request(
         self,
@@ -100,11 +102,19 @@ class Client:
         headers: Mapping[str, str] | None = None,
         *,
         timeout_s: float = 30,
+        tell: clientevents.Tell | None = None,
     ) -> Answer:
-        """Send one request and read its whole answer. Raises ConnectionLost."""
+        """Send one request and read its whole answer; of one that is streamed `tell` gets the pieces.
+
+        Raises ConnectionLost.
+        """
         started = time.perf_counter()
         try:
-            response, content = self._exchange(method, path, body, dict(headers or {}), timeout_s + _MARGIN_S)
+            response = self._exchange(method, path, body, dict(headers or {}), timeout_s + _MARGIN_S)
+            streamed = tell is not None and "event-stream" in response.headers.get("content-type", "")
+            whole = clientevents.read(response, tell) if tell and streamed else None
+            rest = response.read()  # also behind a stream's last event, or the connection cannot be used again
+            content = rest if whole is None else whole.body
         except TimeoutError:
             self.close()
             raise ConnectionLost(f"{self.url}{path} gave no answer within {timeout_s + _MARGIN_S:g} s") from None
@@ -115,18 +125,18 @@ class Client:
         ms = (time.perf_counter() - started) * 1000
         text = content.decode("utf-8", errors="replace")
         found = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, _decode(text, found.get("content-type", "")), found, ms, text)
+        kind = "json" if whole else found.get("content-type", "")
+        return Answer(whole.status if whole else response.status, _decode(text, kind), found, ms, text)
 
     def _exchange(
         self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
-    ) -> tuple[http.client.HTTPResponse, bytes]:
+    ) -> http.client.HTTPResponse:
         self._drop_if_stale()
         self._set_timeout(timeout_s)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             # A server may refuse a large body before it is sent whole; its answer then waits to be read.
             self._connection.request(method, path, body, headers)
-        response = self._connection.getresponse()
-        return response, response.read()
+        return self._connection.getresponse()
 
     def _drop_if_stale(self) -> None:
         """Close a kept connection that the server has closed. A request is never sent twice: a crash must show."""

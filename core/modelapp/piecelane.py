@@ -114,8 +114,12 @@ class PieceLane:
                 one.room.release()
                 pieces.append(piece)
                 yield Piece(piece)
-            if one.error is not None:
-                raise one.error
+            if (error := one.error) is not None:
+                try:
+                    raise error
+                finally:
+                    one.error = None  # an exception and a frame that lead to each other stay in memory
+                    del error
             yield Piece(join_pieces(pieces), final=True)
         finally:
             call.unwatch(leave)

@@ -55,6 +55,7 @@ async def _send_rest(
         call.status = Cancelled.status  # the head, already sent, said that all was well
         return Cancelled.code
     except RequestError as error:
+        error.__traceback__ = None  # it may be kept by whoever raised it
         words, code = answer.last_words(error), error.code
     except GeneratorExit:
         raise
@@ -69,6 +70,7 @@ async def _send_rest(
             words, code = answer.last_words(why), why.code
         else:
             _log.error("the stream of request %s failed\n%s", call.id, told_in_full(error, call.private))
+            error.__traceback__ = None
             failed = server_failed(call)
             words, code = answer.last_words(failed), failed.code
     else:

@@ -85,6 +85,20 @@ def test_what_fails_later_ends_the_stream_with_its_last_words(serve) -> None:
     assert answer.body == b'data: 0\n\ndata: {"error": "model_failed"}\n\n'
 
 
+def test_a_failure_that_somebody_keeps_ends_the_stream_too(serve) -> None:
+    """Its traceback must not keep the answer open."""
+    kept = []
+
+    class Keeping(Streams):
+        async def _late(self) -> AsyncIterator[bytes]:
+            yield b"data: 0\n\n"
+            kept.append(ModelFailed("it broke"))
+            raise kept[0]
+
+    answer = serve(Keeping().protocol()).request("POST", "/late", b"")
+    assert answer.body == b'data: 0\n\ndata: {"error": "model_failed"}\n\n'
+
+
 def test_a_stream_ends_when_its_time_is_over(serve) -> None:
     """With last words that say so."""
     answer = serve(Streams().protocol()).request("POST", "/endless", b"")

@@ -30,6 +30,11 @@ class Console:
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
 
+    def text(self, text: str) -> None:
+        """A part of a line of the result, at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
     def document(self, content: Mapping[str, Any]) -> None:
         """The result as one JSON document."""
         document = {"schema_version": SCHEMA_VERSION, **content}

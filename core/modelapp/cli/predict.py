@@ -1,6 +1,8 @@
 """`modelapp predict`: one call."""
 
 import argparse
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,20 +37,56 @@ def run(options: argparse.Namespace, console: Console) -> int:
         replica(opened, console, same_release=bool(options.save_as)) as found,
         Client(found.url, found.token, root=opened.app.root, certificate=tls.certificate(opened.app)) as client,
     ):
-        answer = client.call(endpoint, values)
+        live = Live(console) if endpoint.stream and _is_watched(console) and not options.save_as else None
+        answer = client.call(endpoint, values, tell=live.tell if live else None)
         if answer.ok and options.save_as:
             report = _save(opened, client, AppTest(name=options.save_as, endpoint=endpoint.name, input=values), console)
     if console.json:
         more = {"recording": report.document()} if options.save_as else {}
         console.document({**_document(endpoint.name, answer), **more})
     if answer.ok:
-        console.result(answer.text)
+        console.result(live.rest(answer) if live else answer.text)
         console.note(_times(answer))
         return EXIT_STATUS["inconclusive" if report.refused else "pass"]
+    if live is not None and live.begun:
+        console.result("")
     console.error(_refusal(answer))
     if options.save_as:
         console.error(f'test "{options.save_as}" was not written: an error is no answer to keep')
     return EXIT_STATUS["fail"]
+
+
+def _is_watched(console: Console) -> bool:
+    """Whether somebody reads along."""
+    return sys.stdout.isatty() and not console.json
+
+
+class Live:
+    """The texts of a streamed answer as they come, on a terminal; what else it holds comes at its end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: set[str] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything stands on the line."""
+        return bool(self._shown)
+
+    def tell(self, piece: Mapping[str, object]) -> None:
+        """A piece: its texts go out at once."""
+        for name, value in piece.items():
+            if isinstance(value, str) and len(self._shown | {name}) == 1:  # several at a time could not be told apart
+                self._shown.add(name)
+                self._console.text(value)
+
+    def rest(self, answer: Answer) -> str:
+        """What is left to show of the answer, after the line that its text ends in."""
+        body = answer.body
+        if not self._shown or not isinstance(body, Mapping):
+            return answer.text
+        left = {name: value for name, value in body.items() if name not in self._shown}
+        return f"\n{json.dumps(left, ensure_ascii=False)}" if left else ""
 
 
 def _save(opened: Opened, client: Client, test: AppTest, console: Console) -> Report:
