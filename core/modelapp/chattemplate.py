@@ -18,11 +18,12 @@ MOST_CHARS = 4_000_000
 
 class ChatTemplate:
     """Renders conversations. `source` is the template, "" where the model has none; `names` what it may name beside
-    the messages: bos_token and other special tokens."""
+    the messages: bos_token and other special tokens. Raises LoadError where jinja2 is missing."""
 
     def __init__(self, source: str, names: Mapping[str, str]) -> None:
         self._source = source
         self._names = dict(names)
+        self._environment = _environment() if source else None
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """The text, up to where the assistant's begins. Raises InvalidInput."""
@@ -37,8 +38,6 @@ class ChatTemplate:
                 left -= len(piece)
                 if left < 0:
                     break
-        except LoadError:
-            raise
         except Exception as error:  # whatever a template from outside comes to
             raise InvalidInput(
                 f"the model's chat template refuses the messages: {str(error)[:300] or type(error).__name__}",
@@ -50,7 +49,8 @@ class ChatTemplate:
 
     @cached_property
     def _compiled(self) -> Any:
-        return _environment().from_string(self._source)
+        assert self._environment is not None
+        return self._environment.from_string(self._source)
 
 
 def plain_message(at: int, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Tokenizer:
 
     `tokenizer` is used by nobody else from now on: bounds and padding that it was saved with are taken off it.
     `special` maps the names of special tokens to their texts, as tokenizer_config.json has them: {"bos_token": "<s>"};
-    chat templates may name them. `skipped` are further tokens that are no text.
+    chat templates may name them.
     """
 
     def __init__(
@@ -29,7 +29,6 @@ class Tokenizer:
         *,
         chat_template: str = "",
         special: Mapping[str, str] | None = None,
-        skipped: Collection[int] = (),
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -39,7 +38,7 @@ class Tokenizer:
         self.chat_template = chat_template
         """The template's source, "" where there is none."""
         added = tokenizer.get_added_tokens_decoder()
-        self._skipped = frozenset(skipped) | {token for token, added_one in added.items() if added_one.special}
+        self._skipped = frozenset(token for token, one in added.items() if one.special)
         self._bytes = TokenBytes(tokenizer)
         self._chat = ChatTemplate(chat_template, self.special)
 

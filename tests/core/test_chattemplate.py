@@ -1,13 +1,14 @@
 """Chat templates: what transformers makes of them, in a sandbox that reaches nothing."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelapp.chattemplate import MOST_CHARS, ChatTemplate
-from modelapp.errors import InvalidInput
+from modelapp.errors import InvalidInput, LoadError
 
 CHATML = """\
 {%- if messages[0].role != 'system' %}{{ '<|im_start|>system\\nBe of help.<|im_end|>\\n' }}{% endif %}
@@ -111,6 +112,15 @@ def test_a_refusal_of_the_template_is_told_in_its_words():
 def test_without_a_template_the_way_out_is_named():
     """A model that was not made for chats."""
     assert "no chat template: send `prompt`" in ours("", [{"role": "user", "content": "x"}]).message
+
+
+def test_without_jinja2_a_model_with_a_template_does_not_load(monkeypatch):
+    """Rather than fail on its first chat; one without a template does without."""
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(LoadError) as caught:
+        ChatTemplate(CHATML, {})
+    assert caught.value.help == "pip install 'modelapp[text]'"
+    ChatTemplate("", {})
 
 
 def test_parts_of_text_are_put_together():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import tokenizers
@@ -256,3 +257,23 @@ def test_it_decodes_as_transformers_does(data):
         whole = OURS[name].decode(tokens)
         if "\ufffd" not in whole or name == "byte level":
             assert whole == theirs.decode(tokens, skip_special_tokens=True)
+
+
+@pytest.fixture(scope="module")
+def tiny_gpt2():
+    """The tokenizer of the tiny GPT-2 of apps/dungeon, ours and transformers'."""
+    from transformers import AutoTokenizer
+
+    model = Path(__file__).parents[2] / "apps" / "dungeon" / "models" / "tiny_gpt2"
+    return Tokenizer.from_folder(model), AutoTokenizer.from_pretrained(model)
+
+
+@TRANSFORMERS
+@given(data=st.data())
+def test_the_tokenizer_of_a_real_model_does_what_transformers_does(tiny_gpt2, data):
+    """Texts into tokens, tokens into texts."""
+    ours, theirs = tiny_gpt2
+    text = data.draw(st.text(alphabet=st.one_of(st.sampled_from("go north.\n é😀"), st.characters(codec="utf-8"))))
+    assert ours.encode(text) == theirs(text).input_ids
+    tokens = data.draw(st.lists(st.integers(0, ours.size - 1)))
+    assert ours.decode(tokens) == theirs.decode(tokens, skip_special_tokens=True)
