@@ -12,6 +12,7 @@ from modelapp_torch import Options
 from modelapp_torch.failures import reason
 from modelapp_torch.modelfolder import ModelFolder
 from modelapp_torch.placing import DTYPES, device_of
+from modelapp_torch.program import refuse
 from modelapp_torch.quantizing import quantized
 
 _OFFLINE = {"local_files_only": True, "trust_remote_code": False}
@@ -59,6 +60,7 @@ def load_pretrained(
     notes = _notes(kind, model, told, options)
     model = model.eval()
     if options.quantize == "int8":
+        refuse(options, folder.artefact, "int8 weights", "dtype")
         model = quantized(model, device, str(folder.path), folder.artefact)
     return Pretrained(model.to(device), device, notes)
 

@@ -1,6 +1,8 @@
 """Linear layers with weights of 8 bits: the activations are scaled anew at each run."""
 
 import warnings
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -18,7 +20,27 @@ def quantized(module: torch.nn.Module, device: torch.device, where: str, artefac
         raise LoadError(f"{key}: {where} has no linear layer", model=artefact.name, help="leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of a successor that is slower here without a compiler
-        from torch.ao.quantization import quantize_dynamic
+        from torch.ao.nn.quantized import dynamic
+        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
         module = module.to(torch.float32)
-        return quantize_dynamic(module, {linear}, dtype=torch.qint8, inplace=True)  # type: ignore[no-any-return, no-untyped-call] # untyped there
+        # One scale for each row of a weight costs nothing, and halves what a whole model loses.
+        each = {linear: per_channel_dynamic_qconfig}
+        made = quantize_dynamic(module, each, dtype=torch.qint8, inplace=True)  # type: ignore[no-untyped-call]
+    if _has_vnni():
+        parts: Any = made.modules()
+        for part in parts:
+            if type(part) is dynamic.Linear:
+                part.forward = partial(_in_full, part)
+    return made  # type: ignore[no-any-return]
+
+
+def _has_vnni() -> bool:
+    """Whether the processor multiplies 8 bits by 8 without overflow; torch keeps to 7 bits, as if none did."""
+    return bool(getattr(torch.cpu, "_is_vnni_supported", lambda: False)())
+
+
+def _in_full(part: Any, rows: torch.Tensor) -> torch.Tensor:
+    """What the layer computes, with activations in all of their 8 bits."""
+    packed = part._packed_params._packed_params
+    return torch.ops.quantized.linear_dynamic(rows, packed, reduce_range=False).to(rows.dtype)  # type: ignore[no-any-return]

@@ -34,7 +34,7 @@ class Texts:
         self._tokenizer: Any = load_part(folder, AutoTokenizer, "tokenizer")
         self._prefix, self._lower = prefix, lower
         self._device = net.device
-        self._vocabulary = int(net.model.get_input_embeddings().num_embeddings)
+        self._vocabulary = int(net.model.config.get_text_config().vocab_size)
         self.positions = _positions(folder, net.model, self._tokenizer)
         self._padding = self._tokenizer.pad_token_id or 0
         if len(self._tokenizer) > self._vocabulary:
@@ -94,6 +94,7 @@ def _positions(folder: ModelFolder, model: Any, tokenizer: Any) -> int:
     """The most tokens of a text: what the positions, the tokenizer and the sentence encoder's own bound leave."""
     said = [
         getattr(model.config.get_text_config(), "max_position_embeddings", None),
+        getattr(model.config, "max_text_positions", None),
         tokenizer.model_max_length,
         (folder.read_json("sentence_bert_config.json") or {}).get("max_seq_length"),
     ]
