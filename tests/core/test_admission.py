@@ -85,6 +85,19 @@ def test_a_token_names_its_request_and_opens_what_its_table_says() -> None:
     assert refused.token == "ci"
 
 
+def test_a_model_that_is_named_in_the_body_is_asked_for_again() -> None:
+    """A request is let in before its body is read; what its token may call holds for what stands in there."""
+    admission = ready(app(tokens_env="T", tokens={"ci": Token(name="ci", models=("digits",))}))
+    mine = call(CI)
+    admission.enter(mine, "model", "")
+    mine.check_model("digits")
+    with pytest.raises(Forbidden, match="may not call this model"):
+        mine.check_model("other")
+    trusted = call(trusted=True)
+    admission.enter(trusted, "model", "")
+    trusted.check_model("other")
+
+
 @pytest.mark.parametrize("server", [{}, {"rate_per_s": 100}])
 def test_an_administrator_needs_tokens_to_be_known_by(server) -> None:
     """Where nobody is asked for a token, nobody changes what is served, except whoever holds the control token."""
