@@ -13,10 +13,13 @@ from modelapp.errors import InvalidInput, LoadError
 from modelapp.generating import Piece, Text, TextModel
 from modelapp.generator import Generator
 from modelapp.lane import Around
-from modelapp.observing import ModelFigures
+from modelapp.observing import InProgress, ModelFigures
 from modelapp.prompts import GenerationRequest, read_request
 from modelapp.runtime import Records, Rows
 from modelapp.sampling import Chosen
+
+
+_LONG_CHARS = 4096
 
 
 class GenerationLane:
@@ -61,6 +64,13 @@ class GenerationLane:
         return self._generator.schedule.waiting
 
     @property
+    def in_progress(self) -> InProgress:
+        """The sequences that have their slots, and the tokens kept of them."""
+        active = self._generator.schedule.active
+        tokens = sum(len(one.request.prompt) + len(one.chosen) - len(one.pending) for one in active)
+        return InProgress(len(active), tokens)
+
+    @property
     def figures(self) -> ModelFigures:
         """Sums over its steps and requests so far."""
         return self._generator.figures
@@ -83,7 +93,7 @@ class GenerationLane:
 
     async def infer(self, rows: Rows, call: Call) -> Rows:
         """The answers, in the order of the rows. Raises RequestError."""
-        requests = [self._read(row) for row in cast("Records", rows)]
+        requests = [await self._read(row) for row in cast("Records", rows)]
         if not requests:
             raise InvalidInput("a request must hold at least one row")
         if len(requests) == 1:
@@ -94,7 +104,7 @@ class GenerationLane:
 
     async def stream(self, row: Mapping[str, Any], call: Call) -> AsyncIterator[Piece]:
         """The answer to one record as it comes into being. Raises RequestError."""
-        request = self._read(row)
+        request = await self._read(row)
         decodings: dict[int, Decoding] = {}
         events = self._generator.pieces(request, call)
         try:
@@ -105,8 +115,11 @@ class GenerationLane:
             await events.aclose()  # type: ignore[attr-defined]  # it is an async generator
         yield Piece(self._answer(request, [decodings[index] for index in sorted(decodings)]), final=True)
 
-    def _read(self, row: Mapping[str, Any]) -> GenerationRequest:
-        return read_request(row, self._model.task, self._text, self._capacity, self._model.generation)
+    async def _read(self, row: Mapping[str, Any]) -> GenerationRequest:
+        given = (row, self._model.task, self._text, self._capacity, self._model.generation)
+        if _is_long(row):
+            return await asyncio.to_thread(read_request, *given)
+        return read_request(*given)
 
     def _piece(self, request: GenerationRequest, decoding: Decoding, fragment: Fragment) -> dict[str, Any]:
         record: dict[str, Any] = {"index": decoding.index, "text": fragment.text}
@@ -142,6 +155,12 @@ class GenerationLane:
     async def close(self) -> None:
         """Take no more, and finish what is queued."""
         await self._generator.close()
+
+
+def _is_long(row: Mapping[str, Any]) -> bool:
+    """Whether turning it into tokens would hold up the loop: a megabyte of text takes a second."""
+    prompt, messages = row.get("prompt"), row.get("messages")
+    return (isinstance(prompt, str) and len(prompt) > _LONG_CHARS) or isinstance(messages, list)
 
 
 def _limits(model: Model) -> Limits:

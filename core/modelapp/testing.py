@@ -157,8 +157,9 @@ class RunningApp:
             connection.close()
 
     def post(self, path: str, value: Any, *, timeout_s: float = 30) -> Answer:
-        """POST `value` as JSON."""
-        return self.ask("POST", path, json.dumps(value), {"content-type": "application/json"}, timeout_s=timeout_s)
+        """POST `value` as JSON, and ask for JSON: the whole answer, also of an endpoint that streams."""
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        return self.ask("POST", path, json.dumps(value), headers, timeout_s=timeout_s)
 
     def wait_ready(self, timeout_s: float) -> None:
         """Wait until /readyz answers 200. Raises DidNotHappenError when it exits before or takes longer."""
