@@ -27,6 +27,8 @@ class BatchLane:
     `concurrent`: the runtime can run the model on several threads at once.
     """
 
+    in_progress = None
+
     def __init__(self, loaded: LoadedModel, model: Model, around: Around, *, concurrent: bool) -> None:
         self._execution = Execution(loaded, model)
         self._concurrent = concurrent

@@ -13,7 +13,7 @@ from modelapp.app import Model
 from modelapp.call import Call
 from modelapp.errors import ModelDied
 from modelapp.generating import Piece
-from modelapp.observing import ModelFigures, Observers
+from modelapp.observing import InProgress, ModelFigures, Observers
 from modelapp.runtime import Rows
 
 
@@ -43,6 +43,11 @@ class Lane(Protocol):
     @property
     def waiting_rows(self) -> int:
         """Rows, or sequences, in its queue."""
+        ...
+
+    @property
+    def in_progress(self) -> InProgress | None:
+        """What a model that generates works on now; None of any other."""
         ...
 
     @property

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from modelapp.call import Call
 
@@ -69,6 +69,13 @@ class ModelRun:
         self.gaps_s = gaps_s
         self.span: Any = None
         """What a tracer keeps of it."""
+
+
+class InProgress(NamedTuple):
+    """What a model that generates works on now: sequences that have their slots, and the tokens kept of them."""
+
+    sequences: int
+    tokens: int
 
 
 class RunSums:

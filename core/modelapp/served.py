@@ -16,7 +16,7 @@ from modelapp.errors import LoadError, ModelAppError, ModelDied, NotReady
 from modelapp.generating import Piece, TextModel
 from modelapp.generationlane import GenerationLane
 from modelapp.lane import Around, Lane
-from modelapp.observing import ModelFigures, Observers
+from modelapp.observing import InProgress, ModelFigures, Observers
 from modelapp.runtime import LoadedModel, Placement, Rows, Runtime
 from modelapp.signature import Signature
 from modelapp.signaturecache import Measured
@@ -71,6 +71,11 @@ class ServedModel:
     def waiting_rows(self) -> int:
         """Rows in its queue."""
         return 0 if self._lane is None else self._lane.waiting_rows
+
+    @property
+    def in_progress(self) -> InProgress | None:
+        """What a model that generates works on now; None of any other."""
+        return None if self._lane is None else self._lane.in_progress
 
     @property
     def figures(self) -> ModelFigures:

@@ -10,7 +10,7 @@ from modelapp.app import App, Model
 from modelapp.call import Call
 from modelapp.errors import NotReady
 from modelapp.generating import Piece
-from modelapp.observing import ModelFigures
+from modelapp.observing import InProgress, ModelFigures
 from modelapp.routes import Access, ProtocolRoutes
 from modelapp.runtime import Rows
 from modelapp.signature import Signature
@@ -66,6 +66,11 @@ class ModelService(Protocol):
 
     def not_ready(self) -> NotReady:
         """The error for a request that comes while it takes none, which says why."""
+        ...
+
+    @property
+    def in_progress(self) -> InProgress | None:
+        """What a model that generates works on now; None of any other."""
         ...
 
     @property

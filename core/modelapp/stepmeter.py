@@ -101,7 +101,24 @@ class StepMeter:
         call.rows += len(decodings)
         call.tokens_in += len(decodings[0].request.prompt)
         call.tokens_out += sum(len(one.chosen) for one in decodings)
+        if self._observers.watching:
+            call.runs += (self._generation(call, decodings, arrived_s, started_s, now_s),)
         return started_s - arrived_s, now_s - started_s
+
+    def _generation(
+        self, call: Call, decodings: Sequence[Decoding], arrived_s: float, started_s: float, now_s: float
+    ) -> ModelRun:
+        """All steps of a request as one run, for whoever tells of the request: hundreds of them would tell nothing."""
+        return ModelRun(
+            self._model,
+            device=self._device,
+            calls=(call,),
+            rows=len(decodings),
+            cost=call.tokens_in + call.tokens_out,
+            started_s=started_s,
+            ended_s=now_s,
+            queued_s=(arrived_s,),
+        )
 
 
 def _code(step: Step) -> str:

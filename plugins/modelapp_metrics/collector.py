@@ -8,12 +8,14 @@ from importlib.metadata import version
 
 from prometheus_client import ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from modelapp_metrics import table
 from modelapp_metrics.ledger import Ledger
+from modelapp_metrics.metric import APP, Metric
 from modelapp_metrics.recorder import Recorder
 from modelapp_metrics.tally import Sums
 
@@ -30,18 +32,21 @@ class ReplicaCollector(Collector):
         self._recorder = recorder
         self._version = version("modelapp")
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[Family]:
         """Every metric of ours, also one that has no series yet."""
         app = self._recorder.host.service.app.name
         yield from self._gauges(app)
         with self._recorder.reading() as ledgers:
-            counted = [_counted(metric, app, ledgers) for metric in (*table.of("requests"), *table.of("runs"))]
+            counted = [
+                _counted(metric, app, ledgers)
+                for metric in (*table.of("requests"), *table.of("runs"), *table.of("tokens"))
+            ]
         yield from counted
 
-    def _gauges(self, app: str) -> Iterator[Metric]:
+    def _gauges(self, app: str) -> Iterator[Family]:
         values = self._look()
         for metric in table.of("replica"):
-            family = GaugeMetricFamily(metric.name, metric.help, labels=(table.APP, *metric.labels))
+            family = GaugeMetricFamily(metric.name, metric.help, labels=(APP, *metric.labels))
             for labels, value in values[metric.name].items():
                 family.add_metric([app, *labels], value)
             yield family
@@ -51,6 +56,11 @@ class ReplicaCollector(Collector):
         host = self._recorder.host
         service = host.service
         readiness = service.readiness()
+        generating = {
+            name: (now, model.model.max_batch_size)
+            for name, model in service.models.items()
+            if (now := model.in_progress) is not None
+        }
         build = {"python": platform.python_version(), "release": service.release, "version": self._version}
         (info,) = [metric for metric in table.METRICS if metric.name == "modelapp_build_info"]
         return {
@@ -61,6 +71,9 @@ class ReplicaCollector(Collector):
             "modelapp_requests_in_flight": {(): host.in_flight},
             "modelapp_queue_rows": {(name,): model.waiting_rows for name, model in service.models.items()},
             "modelapp_queue_limit_rows": {(name,): model.model.max_queue for name, model in service.models.items()},
+            "modelapp_active_sequences": {(name,): now.sequences for name, (now, _) in generating.items()},
+            "modelapp_active_sequences_limit": {(name,): most for name, (_, most) in generating.items()},
+            "modelapp_cached_tokens": {(name,): now.tokens for name, (now, _) in generating.items()},
             "modelapp_build_info": {tuple(build[label] for label in info.labels): 1},
         }
 
@@ -82,8 +95,8 @@ class Exposition:
         return gzip.compress(body, 1), (*headers, ("content-encoding", "gzip")), content_type
 
 
-def _counted(metric: table.Metric, app: str, ledgers: Mapping[str, Ledger]) -> Metric:
-    labels = (table.APP, *metric.labels)
+def _counted(metric: Metric, app: str, ledgers: Mapping[str, Ledger]) -> Family:
+    labels = (APP, *metric.labels)
     kind = HistogramMetricFamily if metric.kind == "histogram" else CounterMetricFamily
     family = kind(metric.family, metric.help, labels=labels)
     own = [label for label in metric.labels if label != _RELEASE]
@@ -100,7 +113,7 @@ def _counted(metric: table.Metric, app: str, ledgers: Mapping[str, Ledger]) -> M
     return family
 
 
-def _expected(metric: table.Metric, labels: Mapping[str, str]) -> bool:
+def _expected(metric: Metric, labels: Mapping[str, str]) -> bool:
     """Whether a histogram is shown while it is empty: that of answers, so that a rate sees the first of them."""
     return labels.get("outcome", "ok") == "ok" and metric.column != "first_s"
 

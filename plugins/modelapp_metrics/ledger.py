@@ -7,11 +7,14 @@ import numpy as np
 
 from modelapp.app import App
 from modelapp.errors import RequestError, request_codes
-from modelapp_metrics.table import Metric, Source, of
+from modelapp.tasks import TASKS
+from modelapp_metrics.metric import Metric, Source
+from modelapp_metrics.table import of
 from modelapp_metrics.tally import Column, Sums, Tally
 
 REQUEST_NUMBERS = ("total_s", "queue_s", "first_s", "bytes_in", "bytes_out", "rows", "device_s", "cpu_s")
 RUN_NUMBERS = ("run_s", "held_s", "infer_s", "cpu_s", "rows", "cost", "extra_runs")
+TOKEN_NUMBERS = ("prompt_tokens", "generated_tokens", "first_token_s", "next_token_s")
 _STEPS: Mapping[str, float] = {"cost": 1e-3}
 _NANOSECOND = 1e-9
 _OWN_CODES = 32
@@ -39,9 +42,15 @@ class RunKey(NamedTuple):
     outcome: str
 
 
-KeyKind = TypeVar("KeyKind", RequestKey, RunKey)
+class TokenKey(NamedTuple):
+    """What tokens are counted by."""
+
+    model: str
+
+
+KeyKind = TypeVar("KeyKind", RequestKey, RunKey, TokenKey)
 RawKey = tuple[Any, ...]
-"""The values of a RequestKey or a RunKey."""
+"""The values of one of these keys."""
 
 
 class Ledger:
@@ -54,6 +63,7 @@ class Ledger:
         limits = sorted(_limits(app))
         self.requests: Tally[RequestKey] = Tally(_columns("requests", REQUEST_NUMBERS, limits))
         self.runs: Tally[RunKey] = Tally(_columns("runs", RUN_NUMBERS, limits))
+        self.tokens: Tally[TokenKey] = Tally(_columns("tokens", TOKEN_NUMBERS, limits))
         self.retired_s: float | None = None
         self._app = app
         self._codes = {"ok", OTHER, *request_codes()}
@@ -71,6 +81,8 @@ class Ledger:
         for model in self._app.models.values():
             if model.device != "auto":  # which it will be is not known yet
                 self.runs.row(RunKey(model.name, model.device, "ok"))
+            if model.task and TASKS[model.task].generates:
+                self.tokens.row(TokenKey(model.name))
 
     def add_requests(self, keys: Sequence[RawKey], numbers: bytes) -> None:
         """Count requests, at most MOST_EVENTS; the numbers of all of them stand in a row, each a double."""
@@ -80,16 +92,22 @@ class Ledger:
         """Count runs, likewise."""
         self._add(self.runs, lambda raw: RunKey(*raw), keys, numbers)
 
+    def add_tokens(self, keys: Sequence[RawKey], numbers: bytes) -> None:
+        """Count tokens, likewise: those of prompts as they are read, each generated one with the time that it took."""
+        self._add(self.tokens, lambda raw: TokenKey(*raw), keys, numbers)
+
     def sums(self, metric: Metric, labels: Sequence[str]) -> Mapping[tuple[str, ...], Sums]:
         """What a metric came to, by the values of these labels. Without a column, events are counted."""
         if metric.source == "requests":
             return _sums(self.requests, metric, labels)
+        if metric.source == "tokens":
+            return _sums(self.tokens, metric, labels)
         return _sums(self.runs, metric, labels)
 
     def bounds(self, metric: Metric) -> tuple[float, ...]:
         """The bounds of a histogram's buckets, in this release."""
-        columns = self.requests.columns if metric.source == "requests" else self.runs.columns
-        return next((column.bounds for column in columns if column.name == metric.column), ())
+        columns = {"requests": self.requests.columns, "runs": self.runs.columns, "tokens": self.tokens.columns}
+        return next((column.bounds for column in columns[metric.source] if column.name == metric.column), ())
 
     def _add(
         self, tally: Tally[KeyKind], make: Callable[[RawKey], KeyKind], keys: Sequence[RawKey], numbers: bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelapp_metrics import table
-from modelapp_metrics.table import Metric
+from modelapp_metrics.metric import APP, LABELS, Metric, Source
 
 PAGE = "monitoring.md"
 DASHBOARD = "grafana.json"
@@ -19,9 +19,10 @@ _SELECT = '{app=~"$app", instance=~"$instance"}'
 _RATE = "[$__rate_interval]"
 _UNITS: Mapping[str, str] = {"seconds": "s", "bytes": "bytes"}
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 24
-_ROWS: Mapping[table.Source, str] = {
+_ROWS: Mapping[Source, str] = {
     "requests": "Requests",
     "runs": "Runs of models",
+    "tokens": "Models that generate",
     "replica": "Replicas",
     "process": "Processes",
 }
@@ -59,7 +60,7 @@ def dashboard() -> dict[str, Any]:
 
 def expressions(metric: Metric) -> Iterator[tuple[str, str]]:
     """The queries that show a metric, each with its legend."""
-    name, by = metric.name, ", ".join(metric.labels) or table.APP
+    name, by = metric.name, ", ".join(metric.labels) or APP
     if metric.source == "process":
         # Only the instances of the chosen apps: these metrics carry no label of ours.
         match = f" * on (instance) group_left (app) group by (app, instance) (modelapp_up{_SELECT})"
@@ -104,7 +105,7 @@ def _metric_rows() -> Iterator[str]:
 
 def _label_rows() -> Iterator[str]:
     yield from ("| label | is |", "|---|---|")
-    for label, text in table.LABELS.items():
+    for label, text in LABELS.items():
         yield f"| `{label}` | {text} |"
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 from modelapp.call import Call
 from modelapp.observing import ModelRun
 from modelapp.service import Host
-from modelapp_metrics.ledger import REQUEST_NUMBERS, RUN_NUMBERS, Ledger, RawKey
+from modelapp_metrics.ledger import REQUEST_NUMBERS, RUN_NUMBERS, TOKEN_NUMBERS, Ledger, RawKey
 from modelapp_metrics.tally import MOST_EVENTS
 
 KEPT_S = 600.0
@@ -19,6 +19,7 @@ _Note = tuple[str, RawKey, bytes]
 """A release, what happened in it, and the numbers of it: few objects, none of which is the request's."""
 _pack_request = struct.Struct(f"{len(REQUEST_NUMBERS)}d").pack
 _pack_run = struct.Struct(f"{len(RUN_NUMBERS)}d").pack
+_pack_token = struct.Struct(f"{len(TOKEN_NUMBERS)}d").pack
 
 
 class Recorder:
@@ -32,6 +33,7 @@ class Recorder:
         self._clock = clock
         self._requests: list[_Note] = []
         self._runs: list[_Note] = []
+        self._tokens: list[_Note] = []
         self._ledgers: dict[str, Ledger] = {}
         self._lock = threading.Lock()
 
@@ -66,8 +68,20 @@ class Recorder:
                 run.ended_s - run.started_s, run.held_s, run.infer_s, run.cpu_s, run.rows, run.cost, run.extra_runs
             ),
         ))  # fmt: skip
-        if len(notes) >= MOST_EVENTS:
+        if run.step:
+            self._note_tokens(run)
+        if len(notes) >= MOST_EVENTS or len(self._tokens) >= MOST_EVENTS:
             self._fold_soon()
+
+    def _note_tokens(self, run: ModelRun) -> None:
+        """Note what a step read, and each token that came of it."""
+        release, key, notes = run.calls[0].release if run.calls else "", (run.model,), self._tokens
+        if run.tokens_in:
+            notes.append((release, key, _pack_token(run.tokens_in, 0, _NAN, _NAN)))
+        for first_s in run.firsts_s:
+            notes.append((release, key, _pack_token(0, 1, first_s, _NAN)))
+        for gap_s in run.gaps_s:
+            notes.append((release, key, _pack_token(0, 1, _NAN, gap_s)))
 
     def close(self) -> None:
         """Nothing is written anywhere: whoever scrapes has what it scraped."""
@@ -93,6 +107,8 @@ class Recorder:
             self._ledger(release).add_requests(keys, numbers)
         for release, keys, numbers in _taken(self._runs):
             self._ledger(release).add_runs(keys, numbers)
+        for release, keys, numbers in _taken(self._tokens):
+            self._ledger(release).add_tokens(keys, numbers)
 
     def _turn(self) -> None:
         """Begin with what is served now, and forget what was replaced long ago."""

@@ -1,56 +1,6 @@
 """Every metric there is, in one table: what is exposed, documented, drawn and alerted on comes from here."""
 
-from collections.abc import Mapping
-from typing import Literal
-
-import attrs
-
-Kind = Literal["counter", "gauge", "histogram"]
-Source = Literal["requests", "runs", "replica", "process"]
-"""Where its values come from: every request that ended, every run of a model, a look at the replica, or the system."""
-
-SECONDS = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-)  # fmt: skip
-ROWS = tuple(float(2**power) for power in range(11))
-COST = tuple(float(4**power) for power in range(10))
-
-APP = "app"
-"""The label that every metric of ours carries: an app's alerts must not be set off by another's."""
-LABELS: Mapping[str, str] = {
-    APP: "`[app] name`",
-    "device": "what the model runs on, e.g. `cpu`",
-    "endpoint": "the endpoint; empty where a request came to none",
-    "model": "the model; of a request, the one it called past the endpoints, or the arm of a split that answered it",
-    "outcome": "`ok`, or the code of the error ([http.md](http.md#errors))",
-    "protocol": "`natural`, `oip`, `grpc` and the like; empty where a path belongs to none",
-    "python": "the version of Python",
-    "release": "the release that answered",
-    "token": "the name of the bearer token; empty without one",
-    "version": "the version of modelapp",
-}
-
-
-@attrs.frozen(kw_only=True)
-class Metric:
-    """One metric. `column` is what it sums or sorts of its source, "" for how many there were."""
-
-    name: str
-    kind: Kind
-    source: Source
-    labels: tuple[str, ...] = ()
-    unit: str = ""
-    help: str
-    column: str = ""
-    buckets: tuple[float, ...] = ()
-    promised: bool = False
-    """Whether the limits of `[guarantees.latency]` are buckets too, so that alerts compare exactly."""
-
-    @property
-    def family(self) -> str:
-        """Its name without the suffix of counters."""
-        return self.name.removesuffix("_total") if self.kind == "counter" else self.name
-
+from modelapp_metrics.metric import COST, ROWS, SECONDS, Metric, Source
 
 _CALLED = ("endpoint", "model", "release")
 _RUN = ("model", "release")
@@ -151,7 +101,7 @@ METRICS: tuple[Metric, ...] = (
         kind="counter",
         source="runs",
         labels=("model", "outcome", "release"),
-        help="Runs of a model, batch mates and all; one of which any request was answered is ok.",
+        help="Runs of a model, batch mates and all, or steps of one that generates; ok if any request was answered.",
     ),
     Metric(
         name="modelapp_rows_total",
@@ -194,7 +144,7 @@ METRICS: tuple[Metric, ...] = (
         kind="histogram",
         source="runs",
         labels=_RUN,
-        help="Rows of a run.",
+        help="Rows of a run, or sequences of a step.",
         column="rows",
         buckets=ROWS,
     ),
@@ -203,7 +153,7 @@ METRICS: tuple[Metric, ...] = (
         kind="histogram",
         source="runs",
         labels=_RUN,
-        help="Cost of a run, in what `cost` of the model says: rows, tokens or padded tokens.",
+        help="Cost of a run, in what `cost` of the model says: rows, tokens or padded tokens; tokens of a step.",
         column="cost",
         buckets=COST,
     ),
@@ -224,6 +174,43 @@ METRICS: tuple[Metric, ...] = (
         unit="seconds",
         help="CPU seconds of a model's runs.",
         column="cpu_s",
+    ),
+    Metric(
+        name="modelapp_prompt_tokens_total",
+        kind="counter",
+        source="tokens",
+        labels=_RUN,
+        help="Tokens of prompts that a model has read; those that it knew from an earlier prompt are not read again.",
+        column="prompt_tokens",
+    ),
+    Metric(
+        name="modelapp_generated_tokens_total",
+        kind="counter",
+        source="tokens",
+        labels=_RUN,
+        help="Tokens that a model has generated.",
+        column="generated_tokens",
+    ),
+    Metric(
+        name="modelapp_first_token_seconds",
+        kind="histogram",
+        source="tokens",
+        labels=_RUN,
+        unit="seconds",
+        help="Time from the arrival of a request at the model to its first token, waiting included.",
+        column="first_token_s",
+        buckets=SECONDS,
+        promised=True,
+    ),
+    Metric(
+        name="modelapp_next_token_seconds",
+        kind="histogram",
+        source="tokens",
+        labels=_RUN,
+        unit="seconds",
+        help="Time from a token of an answer to the next one.",
+        column="next_token_s",
+        buckets=SECONDS,
     ),
     Metric(name="modelapp_up", kind="gauge", source="replica", help="1: the process answers."),
     Metric(name="modelapp_ready", kind="gauge", source="replica", help="1 while the app takes requests, else 0."),
@@ -260,6 +247,27 @@ METRICS: tuple[Metric, ...] = (
         source="replica",
         labels=("model",),
         help="The most rows that may wait, which is `max_queue` of the model.",
+    ),
+    Metric(
+        name="modelapp_active_sequences",
+        kind="gauge",
+        source="replica",
+        labels=("model",),
+        help="Answers that a model works on at the same time, token by token.",
+    ),
+    Metric(
+        name="modelapp_active_sequences_limit",
+        kind="gauge",
+        source="replica",
+        labels=("model",),
+        help="The most of them that app.toml allows, which is `max_batch_size` of the model.",
+    ),
+    Metric(
+        name="modelapp_cached_tokens",
+        kind="gauge",
+        source="replica",
+        labels=("model",),
+        help="Tokens that are kept in memory for the answers in progress.",
     ),
     Metric(
         name="modelapp_build_info",

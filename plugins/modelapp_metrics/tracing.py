@@ -172,6 +172,8 @@ def _last_attributes(call: Call) -> dict[str, Any]:
         "modelapp.token": call.token,
         "modelapp.outcome": call.outcome,
         "modelapp.rows": call.rows,
+        "modelapp.tokens_in": call.tokens_in,
+        "modelapp.tokens_out": call.tokens_out,
     }
     if call.method:
         found["http.response.status_code"] = call.status

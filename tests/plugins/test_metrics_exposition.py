@@ -30,6 +30,9 @@ model = "gain"
 x = { type = "tensor", dtype = "float32", shape = [2] }
 [server]
 """
+OF_GENERATION = [metric for metric in METRICS if metric.source == "tokens" or "sequences" in metric.name]
+OF_GENERATION += [metric for metric in METRICS if metric.name == "modelapp_cached_tokens"]
+"""No model of this app generates."""
 OPENMETRICS = {"accept": "application/openmetrics-text;version=1.0.0"}
 WITHOUT_LIBRARY = "import sys\nsys.modules['prometheus_client'] = None\n"
 
@@ -93,7 +96,7 @@ def test_what_it_did_is_told_by_the_names_and_labels_of_the_table(project):
             expected = {*metric.labels, *(() if metric.source == "process" else ("app",))}
             labels = [{*sample.labels} - {"le"} for sample in family.samples]
             assert [found for found in labels if found != expected] == []
-            assert labels or metric.column == "first_s"
+            assert labels or metric.column == "first_s" or metric in OF_GENERATION
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed: apt install prometheus")
@@ -180,3 +183,41 @@ def test_a_change_that_is_taken_over_has_series_of_its_own(project):
     assert counted == {before: 1, after: 2}
     assert 'modelapp_queue_limit_rows{app="gain",model="gain"} 7.0' in told
     assert [line for line in told.splitlines() if line.startswith("modelapp_build_info{") and after in line]
+
+
+WRITER = """\
+[app]
+name = "writer"
+[models.scribe]
+source = "app.toml"
+runtime = "null"
+task = "text-generation"
+max_batch_size = 4
+[endpoints.write]
+model = "scribe"
+stream = true
+input = { prompt = "str", max_tokens = "int", ignore_end = "bool" }
+output = { text = "str" }
+"""
+
+
+def test_a_model_that_generates_tells_its_tokens(tmp_path):
+    """Those it read and those it made are as many as were asked for, each in one of the two times."""
+    with AppProject(tmp_path / "writer").write(WRITER).serve() as app:
+        begun = samples(app.ask("GET", "/metrics"))
+        for most in (5, 7):
+            assert app.post("/write", {"prompt": "It was a", "max_tokens": most, "ignore_end": True}).status == 200
+        found = samples(app.ask("GET", "/metrics"))
+
+    def more(name, *labels):
+        return found[name, *labels] - begun[name, *labels]
+
+    scribe = ("model", "scribe")
+    assert more("modelapp_generated_tokens_total", scribe) == 12
+    assert 0 < more("modelapp_prompt_tokens_total", scribe) <= 16
+    assert more("modelapp_first_token_seconds_count", scribe) == 2
+    assert more("modelapp_next_token_seconds_count", scribe) == 10
+    assert more("modelapp_runs_total", scribe, ("outcome", "ok")) >= 12
+    assert found["modelapp_active_sequences_limit", scribe] == 4
+    assert found["modelapp_active_sequences", scribe] == found["modelapp_cached_tokens", scribe] == 0
+    assert found["modelapp_request_first_chunk_seconds_count", ("endpoint", "write")] == 2

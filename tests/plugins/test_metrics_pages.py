@@ -10,6 +10,7 @@ from prometheus_client.utils import floatToGoString
 
 from modelapp import alerts
 from modelapp_metrics import pages, table
+from modelapp_metrics.metric import APP, LABELS
 
 KINDS = {"row", "timeseries"}
 """The panels of Grafana that are used."""
@@ -84,11 +85,11 @@ def test_the_table_keeps_to_prometheus_conventions():
         assert metric.family.endswith(f"_{metric.unit}") or not metric.unit
         assert metric.help.endswith(".")
         assert [*metric.labels] == sorted(metric.labels)
-        assert set(metric.labels) <= set(table.LABELS) - {table.APP}
+        assert set(metric.labels) <= set(LABELS) - {APP}
         assert [*metric.buckets] == sorted(set(metric.buckets))
         assert bool(metric.buckets) == (metric.kind == "histogram")
     used = {label for metric in table.METRICS for label in metric.labels}
-    assert set(table.LABELS) - {table.APP} == used
+    assert set(LABELS) - {APP} == used
 
 
 def test_alert_rules_speak_of_metrics_that_are_there():

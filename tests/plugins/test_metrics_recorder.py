@@ -14,8 +14,9 @@ from modelapp.loader import load_app
 from modelapp.observing import Observer
 from modelapp.plugins import Plugins
 from modelapp.testing import FakeClock
+from modelapp_metrics.metric import SECONDS
 from modelapp_metrics.recorder import KEPT_S, Recorder
-from modelapp_metrics.table import METRICS, SECONDS
+from modelapp_metrics.table import METRICS
 from modelapp_metrics.tally import MOST_EVENTS
 
 APP = """\
@@ -156,6 +157,29 @@ def run(calls, **more):
         "cpu_s": 0.125,
     }
     return ModelRun("fast", calls=calls, **values, **more)
+
+
+def test_a_step_counts_each_token_by_the_time_it_took(recorder):
+    """First ones since their request came, others since the one before; a step of a prompt alone gives none."""
+    call = ended(release="r0")
+    recorder.run_ended(run((call,), step=True, tokens_in=30))
+    recorder.run_ended(run((call,), step=True, tokens_in=5, firsts_s=(0.5,), gaps_s=(0.25, 0.125)))
+    assert counts(recorder, "modelapp_prompt_tokens_total", "model", "release") == {("fast", "r0"): 35}
+    assert counts(recorder, "modelapp_generated_tokens_total", "model") == {("fast",): 3}
+    assert counts(recorder, "modelapp_first_token_seconds", "model") == {("fast",): 0.5}
+    assert counts(recorder, "modelapp_next_token_seconds", "model") == {("fast",): 0.375}
+    assert counts(recorder, "modelapp_runs_total", "model") == {("fast",): 2}
+    with recorder.reading() as ledgers:
+        first = BY_NAME["modelapp_first_token_seconds"]
+        assert ledgers["r0"].sums(first, ["model"])["fast",].count == 1
+        assert 0.123 in ledgers["r0"].bounds(first)
+
+
+def test_tokens_are_counted_however_many_there_are(recorder):
+    """More than are folded at once, and none twice."""
+    for _ in range(3):
+        recorder.run_ended(run((), step=True, gaps_s=(0.001,) * MOST_EVENTS))
+    assert counts(recorder, "modelapp_generated_tokens_total", "model") == {("fast",): 3 * MOST_EVENTS}
 
 
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8), st.text(max_size=8)), max_size=200))

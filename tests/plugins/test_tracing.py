@@ -291,3 +291,19 @@ def test_a_collector_that_hangs_delays_the_end_by_no_more_than_a_bound(
     assert asked.is_set()
     assert "the last spans were not sent" in caplog.text
     let_go.set()
+
+
+def test_a_step_has_no_span_and_a_generation_has_one(traces: Traces) -> None:
+    """Hundreds of steps would say nothing that the whole does not say; the tokens stand on the request's span."""
+    call = traces.start(10.0)
+    step = ModelRun("m", device="cpu", calls=(call,), rows=1, cost=9, started_s=10.1, ended_s=10.2, step=True)
+    traces.tracer.run_ended(step)
+    call.tokens_in, call.tokens_out = 8, 2
+    call.runs += (
+        ModelRun("m", device="cpu", calls=(call,), rows=1, cost=10, started_s=10.1, ended_s=10.6, queued_s=(10.0,)),
+    )
+    traces.end(call, 10.7)
+
+    assert sorted(span.name for span in traces.spans) == ["POST /score", "execute", "queue"]
+    (whole,) = traces.named("POST /score")
+    assert (whole.attributes["modelapp.tokens_in"], whole.attributes["modelapp.tokens_out"]) == (8, 2)
