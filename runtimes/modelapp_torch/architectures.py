@@ -20,8 +20,8 @@ _FAMILIES = {
     "speech-to-text": ("MODEL_FOR_SPEECH_SEQ_2_SEQ", "MODEL_FOR_CTC"),
 }
 """task -> the tables of transformers, family to class, in which its classes stand."""
-_ALSO = {"embeddings": ("MODEL_FOR_MASKED_LM", "MODEL_FOR_PRETRAINING")}
-"""Classes whose weights hold those of the class that serves the task."""
+_ENCODERS = ("MODEL_FOR_MASKED_LM", "MODEL_FOR_PRETRAINING")
+"""Tables of classes around an encoder; its weights in their folders serve for embeddings."""
 
 
 def class_for(folder: ModelFolder, task: str) -> Any:
@@ -34,21 +34,23 @@ def class_for(folder: ModelFolder, task: str) -> Any:
         )
     names = _names(folder.model_type, _FAMILIES[task])
     written = folder.architectures
-    fitting = [name for name in names if name in written] if written else names
-    if not fitting and set(_names(folder.model_type, _ALSO.get(task, ()))) & set(written):
-        fitting = names
-    if not fitting:
+    if not names or (written and not _fits(folder, task)):
         raise _misfit(folder, task)
-    return getattr(transformers, fitting[0])
+    return getattr(transformers, next((name for name in names if name in written), names[0]))
+
+
+def _fits(folder: ModelFolder, task: str) -> bool:
+    """Whether the classes that wrote the weights are such that serve the task."""
+    names = set(_names(folder.model_type, _FAMILIES[task]))
+    if task == "embeddings" and names:
+        around = _names(folder.model_type, _ENCODERS)
+        names |= {name for name in around if name.endswith(("ForMaskedLM", "ForPreTraining"))}
+    return bool(names & set(folder.architectures))
 
 
 def _misfit(folder: ModelFolder, task: str) -> Exception:
     held = ", ".join(folder.architectures) or f'a model of the type "{folder.model_type}"'
-    fits = [
-        other
-        for other, families in _FAMILIES.items()
-        if set(_names(folder.model_type, families)) & set(folder.architectures)
-    ]
+    fits = [other for other in _FAMILIES if _fits(folder, other)]
     wanted = " or ".join(_names(folder.model_type, _FAMILIES[task]))
     needed = f"weights of {wanted}" if wanted else f'no model of the type "{folder.model_type}" does it'
     return folder.failure(

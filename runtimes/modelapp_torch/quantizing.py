@@ -28,10 +28,9 @@ def quantized(module: torch.nn.Module, device: torch.device, where: str, artefac
         each = {linear: per_channel_dynamic_qconfig}
         made = quantize_dynamic(module, each, dtype=torch.qint8, inplace=True)  # type: ignore[no-untyped-call]
     if _has_vnni():
-        parts: Any = made.modules()
-        for part in parts:
+        for part in made.modules():
             if type(part) is dynamic.Linear:
-                part.forward = partial(_in_full, part)
+                part.forward = partial(_in_full, part)  # type: ignore[method-assign] # of this one alone
     return made  # type: ignore[no-any-return]
 
 
