@@ -7,15 +7,12 @@ from typing import Any
 import torch
 
 from modelapp.generating import Capacity, Feed, Generates
-from modelapp.runtime import Placement
 from modelapp.slots import SlotTable
 from modelapp_torch.generationbounds import Bounds, own_tokens, token_bytes
 from modelapp_torch.generationproof import LENGTHS, Example, as_ids, look, made_up, prove, refusal
-from modelapp_torch.modelfolder import ModelFolder
 from modelapp_torch.placing import keep_to
-from modelapp_torch.pretrained import Pretrained
-from modelapp_torch.slotattention import Pass, Turn, during
-from modelapp_torch.slotengine import Grounds, SlotEngine, packed, wanted_rows
+from modelapp_torch.slotattention import Pass, Probe, Turn, during
+from modelapp_torch.slotengine import Grounds, Opening, SlotEngine, packed, wanted_rows
 
 
 class DecoderEngine(SlotEngine):
@@ -38,17 +35,18 @@ class DecoderEngine(SlotEngine):
         return logits if self._sparing else logits[rows]
 
 
-def open_decoder(folder: ModelFolder, loaded: Pretrained, placement: Placement, threads: int) -> Generates:
+def open_decoder(opening: Opening) -> Generates:
     """The engine of a loaded model, proven. Raises LoadError where it cannot run it rightly, or not in that memory."""
-    keep_to(threads)
-    model, device = loaded.model, loaded.device
+    keep_to(opening.threads)
+    folder, model, device = opening.folder, opening.model, opening.device
     config = model.config.get_text_config(decoder=True)
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise refusal(folder, "it cannot be told the places of its tokens (position_ids)")
     with torch.inference_mode():
         examples = [_example(model, length, device) for length in LENGTHS]
-        probe = look(folder, model, lambda: model(as_ids(examples[0].tokens, device), use_cache=False))
-    grounds = Grounds(model=model, shapes=probe.shapes, device=device, dtype=model.dtype, threads=threads)
+        opening.prepare()
+        probe = look(folder, model, lambda probe: _seen(model, examples[0].tokens, device, probe))
+    grounds = opening.grounds(probe.shapes)
     vocabulary = examples[0].logits.shape[-1]
     trial = Capacity(slots=2, context_tokens=LENGTHS[0], vocabulary=vocabulary)
     prove(DecoderEngine(grounds, trial, SlotTable(2, sum(LENGTHS))), examples, model.dtype, folder)
@@ -59,7 +57,12 @@ def open_decoder(folder: ModelFolder, loaded: Pretrained, placement: Placement, 
         vocabulary=vocabulary,
         token_bytes=token_bytes(probe.shapes, model.dtype.itemsize),
     )
-    return DecoderEngine(grounds, *bounds.grant(placement))
+    return DecoderEngine(grounds, *bounds.grant(opening.placement))
+
+
+def _seen(model: Any, tokens: Sequence[int], device: torch.device, probe: Probe) -> None:
+    with during(probe):
+        model(as_ids(tokens, device), use_cache=False)
 
 
 def _example(model: Any, length: int, device: torch.device) -> Example:

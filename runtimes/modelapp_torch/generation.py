@@ -14,18 +14,19 @@ from modelapp.tokenizer import Tokenizer
 from modelapp_torch import Options
 from modelapp_torch.architectures import class_for
 from modelapp_torch.decoderengine import open_decoder
-from modelapp_torch.generatingquantized import make_small
 from modelapp_torch.modelfolder import ModelFolder, opened
+from modelapp_torch.packedlinear import straighten
 from modelapp_torch.placing import threads_of
-from modelapp_torch.pretrained import Pretrained, load_part, load_pretrained
+from modelapp_torch.pretrained import load_part, load_pretrained
+from modelapp_torch.quantizing import quantized
 from modelapp_torch.sequenceengine import open_sequence
+from modelapp_torch.slotengine import Opening
 
 _GGUF_CLASSES = {
     "text-generation": transformers.AutoModelForCausalLM,
     "text-to-text": transformers.AutoModelForSeq2SeqLM,
 }
-_Open = Callable[[ModelFolder, Pretrained, Placement, int], Generates]
-_OPENED_BY: dict[str, _Open] = {"text-generation": open_decoder, "text-to-text": open_sequence}
+_OPENED_BY: dict[str, Callable[[Opening], Generates]] = {"text-generation": open_decoder, "text-to-text": open_sequence}
 
 
 @attrs.define
@@ -56,9 +57,19 @@ def load_generating(artefact: Artefact, options: Options, placement: Placement) 
     kind = _GGUF_CLASSES[artefact.task] if folder.gguf else class_for(folder, artefact.task)
     text = read_text(folder)
     loaded = load_pretrained(folder, kind, attrs.evolve(options, quantize="off"), placement)
-    engine = _OPENED_BY[artefact.task](folder, loaded, placement, threads)
-    if options.quantize == "int8":  # after the proof, which asks for more than 8 bits can promise
-        make_small(loaded.model, loaded.device, str(folder.path), artefact)
+    opening = Opening(
+        folder=folder,
+        loaded=loaded,
+        placement=placement,
+        threads=threads,
+        pack=options.quantize == "off" and placement.slots > 1,
+    )
+    engine = _OPENED_BY[artefact.task](opening)
+    if options.quantize == "int8":
+        # After the proof, which asks for more than 8 bits can promise: one scale is found for all tokens of a step, so
+        # that an answer depends on its neighbours.
+        straighten(loaded.model)
+        quantized(loaded.model, loaded.device, str(folder.path), artefact)
     return GeneratingModel(engine, text, str(loaded.device), loaded.notes)
 
 

@@ -26,6 +26,8 @@ class Bounds:
     vocabulary: int
     token_bytes: int
     source_tokens: int = 0
+    unbounded: int = 0
+    """Tokens of one sequence where nothing else bounds them; 0: as many as there is memory for."""
     source_bytes: int = 0
     """What the source text of one sequence takes at most."""
 
@@ -52,7 +54,7 @@ class Bounds:
             )
         capacity = Capacity(
             slots=slots,
-            context_tokens=asked or min(self.own_tokens or tokens, tokens),
+            context_tokens=asked or min(self.own_tokens or self.unbounded or tokens, tokens),
             vocabulary=self.vocabulary,
             ends=end_tokens(self.model),
             source_tokens=self.source_tokens,

@@ -10,7 +10,7 @@ import torch
 from modelapp.generating import Feed, Generates
 from modelapp_torch.failures import reason
 from modelapp_torch.modelfolder import ModelFolder
-from modelapp_torch.slotattention import NAME, Probe, during, register
+from modelapp_torch.slotattention import NAME, Probe, register
 
 _TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 """How far logits may differ, in parts of the distance from the least to the greatest: sums in another order."""
@@ -37,15 +37,14 @@ def as_ids(tokens: Sequence[int], device: torch.device) -> torch.Tensor:
     return torch.tensor([tokens], device=device)
 
 
-def look(folder: ModelFolder, model: Any, run: Callable[[], Any]) -> Probe:
+def look(folder: ModelFolder, model: Any, run: Callable[[Probe], Any]) -> Probe:
     """Give `model` our attention for good, and see by one run what its layers ask of it. Raises LoadError."""
     register()
     probe = Probe()
     model.set_attn_implementation(NAME)
     if model.config._attn_implementation == NAME:
         try:
-            with during(probe):
-                run()
+            run(probe)
         except Exception as error:  # of code that nobody here has seen
             raise refusal(folder, f"with its attention replaced it raises {reason(error)}") from error
     if not probe.shapes:
@@ -71,7 +70,10 @@ def prove(engine: Generates, examples: Sequence[Example], dtype: torch.dtype, fo
 
 
 def _compare(engine: Generates, parts: Any, dtype: torch.dtype, folder: ModelFolder) -> None:
-    found = engine.step([Feed(slot, one.tokens[start:stop]) for slot, one, start, stop in parts])
+    try:
+        found = engine.step([Feed(slot, one.tokens[start:stop]) for slot, one, start, stop in parts])
+    except Exception as error:  # of code that nobody here has seen
+        raise refusal(folder, f"with its attention replaced it raises {reason(error)}") from error
     wanted = np.stack([one.logits[stop - 1] for _, one, _, stop in parts])
     spread = float(wanted.max() - wanted.min())
     worst = float(np.abs(found - wanted).max()) / spread if spread else float(np.abs(found).max())

@@ -6,7 +6,7 @@ the sequences apart. No mask reaches from one into another and no row is padded,
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import attrs
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 NAME = "modelapp"
 """The name under which transformers knows this attention."""
@@ -64,7 +65,7 @@ class Memory:
 class Turn:
     """What one sequence is fed in a pass: `count` tokens after the `before` that it knows."""
 
-    __slots__ = ("_masks", "before", "count", "memory", "source", "total")
+    __slots__ = ("_kept", "before", "count", "memory", "source", "total")
 
     def __init__(self, memory: Memory, before: int, count: int, source: Memory | None = None) -> None:
         self.memory = memory
@@ -73,18 +74,24 @@ class Turn:
         self.before = before
         self.count = count
         self.total = before + count
-        self._masks: dict[tuple[int, int | None], torch.Tensor] = {}
+        self._kept: dict[Any, torch.Tensor] = {}
+
+    def kept(self, key: Any, make: "Callable[[Turn], torch.Tensor]") -> torch.Tensor:
+        """What `make` makes of this turn: once for all layers."""
+        if (found := self._kept.get(key)) is None:
+            found = self._kept[key] = make(self)
+        return found
 
     def mask(self, groups: int, window: int | None, device: torch.device) -> torch.Tensor:
         """Which of `total` tokens each of `groups` times `count` rows sees, bool."""
-        if (found := self._masks.get((groups, window))) is not None:
-            return found
+        return self.kept((groups, window), lambda _: self._mask(groups, window, device))
+
+    def _mask(self, groups: int, window: int | None, device: torch.device) -> torch.Tensor:
         places = torch.arange(self.before, self.total, device=device).repeat(groups)[:, None]
         tokens = torch.arange(self.total, device=device)
         mask = tokens <= places
         if window is not None:
             mask &= tokens > places - window
-        self._masks[groups, window] = mask
         return mask
 
 
@@ -185,11 +192,20 @@ class Probe:
         return scaled_dot_product_attention(query, key, value, is_causal=not crossed, scale=scale).transpose(1, 2)
 
 
+class Plain:
+    """A pass over one whole text that keeps nothing, as an encoder's."""
+
+    def attend(self, module: Any, query: Any, key: Any, value: Any, scale: float | None, given: Any) -> torch.Tensor:
+        """As transformers does it where no attention is replaced."""
+        found: torch.Tensor = sdpa_attention_forward(module, query, key, value, None, scaling=scale, **given)[0]
+        return found
+
+
 _current = threading.local()
 
 
 @contextmanager
-def during(step: Pass | Probe) -> Iterator[None]:
+def during(step: Pass | Probe | Plain) -> Iterator[None]:
     """Whatever model runs on this thread within runs `step`."""
     _current.step = step
     try:

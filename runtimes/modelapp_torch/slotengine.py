@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import torch
 
-from modelapp.errors import OutOfMemory
+from modelapp.errors import OutOfMemory, is_out_of_memory
 from modelapp.generating import Admitted, Capacity, Feed
-from modelapp.runtime import Run
+from modelapp.runtime import Placement, Run
 from modelapp.slots import SlotTable
-from modelapp_torch.failures import is_out_of_memory, run_failure
+from modelapp_torch.failures import run_failure
+from modelapp_torch.modelfolder import ModelFolder
+from modelapp_torch.packedlinear import can_pack, pack
 from modelapp_torch.placing import keep_to
+from modelapp_torch.pretrained import Pretrained
 from modelapp_torch.slotattention import LayerShape, Memory, Turn
 
 if TYPE_CHECKING:
@@ -21,13 +24,44 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Grounds:
-    """What an engine stands on. `shapes` are those of the layers whose keys and values it keeps of each token."""
+    """What an engine stands on. `shapes` are those of the layers in the order in which they ask for attention."""
 
     model: Any
     shapes: Sequence[LayerShape]
     device: torch.device
     dtype: torch.dtype
     threads: int
+
+
+@attrs.frozen(kw_only=True)
+class Opening:
+    """A loaded model on its way to an engine. `pack`: whether its layers may be given weights of this process's own."""
+
+    folder: ModelFolder
+    loaded: Pretrained
+    placement: Placement
+    threads: int
+    pack: bool
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+        return self.loaded.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.loaded.device
+
+    def prepare(self) -> None:
+        """Make it fast, once what it says as it is has been asked."""
+        if self.pack and can_pack(self.model, self.device):
+            pack(self.model, self.placement.slots)
+
+    def grounds(self, shapes: Sequence[LayerShape]) -> Grounds:
+        """What an engine over it stands on."""
+        model = self.model
+        return Grounds(model=model, shapes=shapes, device=self.device, dtype=model.dtype, threads=self.threads)
 
 
 class SlotEngine:
@@ -38,6 +72,7 @@ class SlotEngine:
         self._capacity = capacity
         self._table = table
         self._memories: dict[int, Memory] = {}
+        self._shapes = [shape for shape in grounds.shapes if not shape.crossed]
 
     @property
     def capacity(self) -> Capacity:
@@ -55,7 +90,7 @@ class SlotEngine:
         grounds = self._grounds
         try:
             with torch.inference_mode():
-                memory = Memory(grounds.shapes, tokens, grounds.dtype, grounds.device)
+                memory = Memory(self._shapes, tokens, grounds.dtype, grounds.device)
                 if place.source is not None:
                     memory.copy(self._memories[place.source], place.known)
         except Exception as error:
