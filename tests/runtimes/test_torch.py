@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import ml_dtypes
 import numpy as np
 import pytest
@@ -517,3 +518,19 @@ def test_a_task_is_described_before_it_is_loaded() -> None:
     assert task is not None
     assert task.kind == "records"
     assert TorchRuntime().describe(Artefact("m", file), Options()) is None
+
+
+def test_the_page_lists_every_option() -> None:
+    """docs/runtimes.md names each key with its default."""
+    page = (Path(__file__).parents[2] / "docs/runtimes.md").read_text(encoding="utf-8")
+    section = page[page.index("\n## torch: ") : page.index("\n## The same answer")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line[:3] == "| `"
+    ]
+    listed = {cells[0].strip("` "): cells[2] for cells in rows}
+    fields = attrs.fields_dict(Options)
+    assert listed.keys() == fields.keys()
+    told = {"inputs": "what the program or the annotations say", "outputs": "found by trial runs", "arguments": "`{}`"}
+    for name, field in fields.items():
+        default = f'`"{field.default}"`' if isinstance(field.default, str) else f"`{field.default}`"
+        assert listed[name] == told.get(name, default)
