@@ -51,10 +51,11 @@ SPEC = RuntimeSpec(
     name="onnx",
     open=_open,
     options=Options,
-    capabilities=frozenset({"tensors", "cancel", "concurrent"}),
+    capabilities=frozenset({"tensors", "cancel", "concurrent", "generate"}),
     environment={"OMP_NUM_THREADS": "{threads}", "OMP_WAIT_POLICY": "PASSIVE"},
     probe=probe,
-    numeric_stack=("onnxruntime", "onnxruntime-gpu"),
+    numeric_stack=("onnxruntime", "onnxruntime-gpu", "tokenizers"),
+    tasks=frozenset({"text-generation"}),
 )
 
 

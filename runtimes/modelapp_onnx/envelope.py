@@ -2,6 +2,8 @@
 
 from modelapp.runtime import Arrays
 
+SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
+"""The setting of a run by which the library gives memory back after it."""
 _WINDOW_RUNS = 200
 _USUAL = 3
 

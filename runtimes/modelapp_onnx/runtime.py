@@ -1,7 +1,8 @@
 """ONNX Runtime behind the contract of a runtime: a file becomes a session, and a session answers named arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,23 +12,24 @@ from numpy.typing import NDArray
 from modelapp.batchaxis import settled
 from modelapp.runtime import Arrays, Artefact, Placement, Run
 from modelapp.signature import Signature
-from modelapp_onnx.envelope import Envelope
+from modelapp_onnx.envelope import SHRINK, Envelope
 from modelapp_onnx.failures import reason, run_failure
+from modelapp_onnx.generation import OnnxTextModel, load_generating
 from modelapp_onnx.session import Opened, open_session
 from modelapp_onnx.signature import declared
-
-_SHRINK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
 class OnnxRuntime:
     """Opens ONNX files."""
 
     def describe(self, artefact: Artefact, options: Any) -> Signature | None:
-        """None: whether rows may share a run is known only after trial runs."""
-        return None
+        """None without a task: whether rows may share a run is known only after trial runs."""
+        return Signature(kind="records") if artefact.task else None
 
-    def load(self, artefact: Artefact, options: Any, placement: Placement) -> "OnnxModel":
-        """Open the file and find its batch axis. Raises LoadError, naming file and reason."""
+    def load(self, artefact: Artefact, options: Any, placement: Placement) -> "OnnxModel | OnnxTextModel":
+        """Open the file and find its batch axis, or as its task says. Raises LoadError, naming file and reason."""
+        if artefact.task:
+            return load_generating(artefact, options, placement)
         opened = open_session(artefact, options, placement)
         signature = declared(opened.session, options, artefact)
         signature = attrs.evolve(signature, notes=(*opened.notes, *signature.notes))
@@ -37,6 +39,14 @@ class OnnxRuntime:
             signature, partial(_trial, model), artefact, options.batching, table="onnx", reason=reason
         )
         return model
+
+    precisions = ("int8",)
+
+    def quantize(self, source: Path, target: Path, precision: str) -> Sequence[str]:
+        """Write a file or folder less precise, as `modelapp.runtime.Quantizes` says. Raises LoadError."""
+        from modelapp_onnx.quantizing import quantize
+
+        return quantize(source, target, precision)
 
 
 class OnnxModel:
@@ -55,7 +65,7 @@ class OnnxModel:
         options = onnxruntime.RunOptions()
         run.on_cancel(partial(setattr, options, "terminate", True))
         if self._envelope is not None and self._envelope.is_outsize(rows):
-            options.add_run_config_entry(*_SHRINK)
+            options.add_run_config_entry(*SHRINK)
         try:
             answers = self._session.run(self._names, rows, options)
         except Exception as error:

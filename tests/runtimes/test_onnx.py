@@ -30,7 +30,8 @@ def test_record_is_light() -> None:
     """The plugin's record names the runtime, what it can do, and the environment its library needs."""
     assert list(modelapp_runtimes()) == [SPEC]
     assert SPEC.name == "onnx"
-    assert SPEC.capabilities == {"tensors", "cancel", "concurrent"}
+    assert SPEC.capabilities == {"tensors", "cancel", "concurrent", "generate"}
+    assert SPEC.tasks == {"text-generation"}
     assert SPEC.environment == {"OMP_NUM_THREADS": "{threads}", "OMP_WAIT_POLICY": "PASSIVE"}
     assert SPEC.options is Options
     assert SPEC.open().describe(Artefact("m", MINILM), Options()) is None
