@@ -88,6 +88,11 @@ class ServedModel:
         return self._lane is not None and self._lane.streams
 
     @property
+    def private(self) -> bool:
+        """Whether an endpoint with sensitive fields works with it, so that no text of an exception may be shown."""
+        return self._private
+
+    @property
     def device(self) -> str:
         """The device in use, "" before it is loaded."""
         return "" if self._loaded is None else self._loaded.device

@@ -64,6 +64,11 @@ class ModelService(Protocol):
         """Sums over its runs since it was loaded."""
         ...
 
+    @property
+    def private(self) -> bool:
+        """Whether an endpoint with sensitive fields works with it, so that no text of an exception may be shown."""
+        ...
+
     def not_ready(self) -> NotReady:
         """The error for a request that comes while it takes none, which says why."""
         ...

@@ -15,20 +15,25 @@ from modelapp.bodies import decode_json
 from modelapp.errors import BadRequest, InvalidInput, RequestError
 from modelapp.runtime import Rows
 from modelapp.signature import Signature, TensorSpec
+from modelapp.tasks import GENERATION_INPUTS, TASKS
 from modelapp_oip.datatypes import BINARY_ONLY
 from modelapp_oip.parameters import id_of, parameters_of
 from modelapp_oip.tensors import as_bytes, json_array, write_tensor
 from modelapp_oip.wire import VERSION
 
 _OURS = ("id", "parameters")
+_TEXT_IN, _TEXT_OUT = "text_input", "text_output"
+"""What Triton's clients call the prompt of a model that generates, and its text."""
 
 
 class Generate:
-    """Reads and writes for one signature."""
+    """Reads and writes for one signature. `task` is a word of `modelapp.tasks`, or ""."""
 
-    def __init__(self, model: str, signature: Signature) -> None:
+    def __init__(self, model: str, signature: Signature, task: str = "") -> None:
         self._model = model
         self._signature = signature
+        self._task = TASKS.get(task)
+        self._generates = self._task is not None and self._task.generates
 
     def read(self, body: bytes) -> tuple[Rows, str, Mapping[str, Any]]:
         """The rows, the id and the parameters of a request. Raises BadRequest or InvalidInput.
@@ -42,19 +47,35 @@ class Generate:
         values = {name: value for name, value in document.items() if name not in _OURS}
         parameters = parameters_of(document)
         if self._signature.kind == "records":
-            return [values], request_id, parameters
+            return [self._record(values, parameters)], request_id, parameters
         named = {name: value for name, value in values.items() if self._signature.input(name) is not None}
         others = {name: value for name, value in values.items() if name not in named}
         arrays = {spec.name: _tensor(spec, named[spec.name]) for spec in self._signature.inputs if spec.name in named}
         return arrays, request_id, {**others, **parameters}
 
+    def _record(self, values: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The one record. One that generates is asked as Triton's are too: `text_input`, and how in `parameters`."""
+        if self._generates:
+            values.pop("stream", None)  # the route says it
+            if _TEXT_IN in values and "prompt" not in values:
+                values["prompt"] = values.pop(_TEXT_IN)
+            asked = {name: parameters[name] for name in GENERATION_INPUTS if name in parameters}
+            values = {**asked, **values}
+        for name in self._task.needs if self._task is not None else ():
+            if name not in values:
+                raise InvalidInput(f'"{name}" is missing, which model "{self._model}" needs', field=name)
+        return values
+
     def write(self, outputs: Rows, request_id: str) -> bytes:
-        """The answer's JSON object. Raises ModelFailed where JSON cannot carry an output."""
+        """The answer's JSON object, or that of a piece. Raises ModelFailed where JSON cannot carry an output."""
         answer: dict[str, Any] = {"model_name": self._model, "model_version": VERSION}
         if request_id:
             answer["id"] = request_id
         if not isinstance(outputs, Mapping):
-            return encode_json({**outputs[0], **answer})
+            record = outputs[0]
+            if self._generates and "text" in record:
+                answer[_TEXT_OUT] = record["text"]
+            return encode_json({**record, **answer})
         for spec in self._signature.outputs:
             answer.setdefault(spec.name, _plain(spec, outputs[spec.name]))
         return encode_json(answer)

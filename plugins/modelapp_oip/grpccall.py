@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from grpc.aio import ServicerContext
 
+from modelapp.blame import told_in_full
 from modelapp.call import Call, server_failed, too_late
 from modelapp.errors import RequestError
 from modelapp.service import Host
@@ -61,8 +62,8 @@ def name_model(call: Call, host: Host, name: str) -> None:
     """Write down the model that a call asks for. Only one that there is: what a client makes up may be megabytes, and
     whoever counts requests keeps the names.
     """
-    if name in host.service.models:
-        call.model = name
+    if (model := host.service.models.get(name)) is not None:
+        call.model, call.private = name, model.private
 
 
 @contextmanager
@@ -84,8 +85,8 @@ def contained(call: Call) -> Iterator[None]:
     except GeneratorExit:
         raise
     except BaseException as error:  # whatever a plugin or a model raises, sys.exit too, the client gets an answer
-        _log.exception("request %s failed", call.id)
-        raise server_failed(call) from error
+        _log.error("request %s failed\n%s", call.id, told_in_full(error, call.private))
+        raise server_failed(call) from None
 
 
 async def refuse(context: Context, call: Call, error: RequestError) -> NoReturn:

@@ -1,12 +1,16 @@
 """The routes that run a model: infer, generate and generate_stream."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from modelapp.bodies import OFF_LOOP_BYTES, off_loop
+from modelapp.errors import ModelFailed
+from modelapp.generating import Piece
 from modelapp.routes import HttpRequest, HttpResponse, HttpStream
+from modelapp.runtime import Rows
 from modelapp.service import ModelService, Service
 from modelapp_oip.about import model_of, signature_of
 from modelapp_oip.generate import Generate, event, last_event
@@ -56,25 +60,41 @@ class Inference:
         return await packed(request, HttpResponse(200, await self._generate(request)))
 
     async def generate_stream(self, request: HttpRequest) -> HttpStream:
-        """The same, as server-sent events: one, for a model that answers once."""
+        """The same, as server-sent events: one a piece, and one alone for a model that answers once."""
+        model = self._model(request)
+        chunks = self._pieces(model, request) if model.streams else self._whole(request)
+        return HttpStream(chunks=chunks, last_words=last_event)
 
-        async def chunks() -> AsyncIterator[bytes]:
-            yield event(await self._generate(request))
+    async def _whole(self, request: HttpRequest) -> AsyncGenerator[bytes]:
+        yield event(await self._generate(request))
 
-        return HttpStream(chunks=chunks(), last_words=last_event)
+    async def _pieces(self, model: ModelService, request: HttpRequest) -> AsyncGenerator[bytes]:
+        """Without the answer as a whole, which would say again what the pieces said."""
+        reader, rows, request_id = await self._asked(model, request)
+        if isinstance(rows, Mapping):
+            raise ModelFailed(f'model "{model.name}" streams, and takes no records')
+        async with aclosing(cast("AsyncGenerator[Piece]", model.stream(rows[0], request.call))) as pieces:
+            async for piece in pieces:
+                if not piece.final:
+                    yield event(reader.write([piece.record], request_id))
 
     async def _generate(self, request: HttpRequest) -> bytes:
         model = self._model(request)
-        reader = Generate(model.name, signature_of(model))
+        reader, rows, request_id = await self._asked(model, request)
+        return reader.write(await model.infer(rows, request.call), request_id)
+
+    async def _asked(self, model: ModelService, request: HttpRequest) -> tuple[Generate, Rows, str]:
+        """What a request holds, obeyed as far as its parameters go, and what writes its answer."""
+        reader = Generate(model.name, signature_of(model), model.model.task)
         body = await plain_body(request, self._most_bytes)
         large = len(body) > OFF_LOOP_BYTES
         rows, request_id, parameters = await off_loop(reader.read, body) if large else reader.read(body)
         obey(request.call, parameters)
-        return reader.write(await model.infer(rows, request.call), request_id)
+        return reader, rows, request_id
 
     def _model(self, request: HttpRequest) -> ModelService:
         model = model_of(self._service, request.params)
-        request.call.model = model.name
+        request.call.model, request.call.private = model.name, model.private
         return model
 
     def _wire(self, model: ModelService) -> Wire:

@@ -88,6 +88,24 @@ def test_records_are_taken_and_given_as_they_are() -> None:
     }
 
 
+def test_a_model_that_generates_is_asked_as_tritons_are() -> None:
+    """`text_input` and parameters; the record's own keys count first, and other parameters stay what they are."""
+    scribe = Generate("m", Signature(kind="records"), "text-generation")
+    body = {"text_input": "a", "top_k": 4, "stream": True, "parameters": {"max_tokens": 3, "top_k": 9, "priority": 1}}
+    rows, _, parameters = scribe.read(json.dumps(body).encode())
+    assert rows == [{"prompt": "a", "max_tokens": 3, "top_k": 4}]
+    assert parameters["priority"] == 1
+    answer = json.loads(scribe.write([{"text": "b", "index": 0}], ""))
+    assert answer == {"text": "b", "text_output": "b", "index": 0, "model_name": "m", "model_version": "1"}
+
+
+def test_what_a_task_needs_must_be_there() -> None:
+    """Bad input, not a failure of the model's code."""
+    with pytest.raises(InvalidInput, match='"text" is missing, which model "m" needs') as caught:
+        Generate("m", Signature(kind="records"), "embeddings").read(b'{"txt": "a"}')
+    assert caught.value.field == "text"
+
+
 def test_outputs_are_flat() -> None:
     """One element is a value, more are a list; half precision is written as the numbers it holds."""
     outputs = tuple(TensorSpec(name, dtype, ("batch", "n")) for name, dtype in (("a", "int64"), ("b", "float16")))

@@ -83,6 +83,22 @@ def test_whatever_fails_is_an_error_without_details(failure: BaseException, capl
     assert call.id in caplog.text
 
 
+def test_of_a_private_model_the_log_tells_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    """Which models are, their service says; the place of the failure is told all the same."""
+    models = {"quiet": SimpleNamespace(private=True), "plain": SimpleNamespace(private=False)}
+    host: Any = SimpleNamespace(service=SimpleNamespace(models=models))
+    fruit = "granate"  # the lines of code are told
+    for name, told in (("quiet", False), ("plain", True)):
+        call = Call(monotonic())
+        name_model(call, host, name)
+        caplog.clear()
+        with pytest.raises(RequestError), contained(call):
+            raise ValueError("pome" + fruit)
+        assert ("pomegranate" in caplog.text) is told
+        assert "ValueError" in caplog.text
+        assert "test_grpccall.py" in caplog.text
+
+
 def refused(prepare: Callable[[], None] = lambda: None) -> Context:
     """The context of a call that was refused."""
     context: Any = Context()
@@ -115,7 +131,7 @@ def test_nothing_is_sent_to_a_call_that_has_ended() -> None:
 
 def test_only_a_model_that_there_is_is_written_down() -> None:
     """A name that a client made up would be kept by whoever counts requests, however long it is."""
-    host: Any = SimpleNamespace(service=SimpleNamespace(models={"affine": None}))
+    host: Any = SimpleNamespace(service=SimpleNamespace(models={"affine": SimpleNamespace(private=False)}))
     known, unknown = call_of(), call_of()
     name_model(known, host, "affine")
     name_model(unknown, host, "x" * 1_000_000)

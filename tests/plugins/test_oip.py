@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as npst
 
 from modelapp.app import App, AppInfo, Model
 from modelapp.call import Call
-from modelapp.errors import NotReady, RequestError
-from modelapp.routes import HttpRequest, HttpResponse, RouteTable
+from modelapp.errors import ModelFailed, NotReady, RequestError
+from modelapp.generating import Piece
+from modelapp.routes import HttpRequest, HttpResponse, HttpStream, RouteTable
 from modelapp.runtime import Rows
 from modelapp.service import Readiness
 from modelapp.signature import Signature, TensorSpec
@@ -34,7 +35,7 @@ class Fake:
     """A model that doubles numbers, or counts letters."""
 
     runtime = "null"
-
+    streams = private = False
     labels = ()
 
     def __init__(self, name: str, signature: Signature | None) -> None:
@@ -270,3 +271,58 @@ def test_any_json_is_a_tensor_or_bad_input(value: Any) -> None:
         return
     assert isinstance(name, str)
     assert isinstance(array, np.ndarray)
+
+
+class Scribe(Fake):
+    """A model that generates two words, and fails at a third where it is asked for one."""
+
+    streams = True
+
+    def __init__(self) -> None:
+        super().__init__("scribe", Signature(kind="records"))
+        self.model = Model(name="scribe", source="s", runtime="null", task="text-generation")
+
+    async def stream(self, row: Mapping[str, Any], call: Call) -> AsyncGenerator[Piece]:
+        """What it was asked, word by word."""
+        for word in row["prompt"].split()[: row["max_tokens"]]:
+            yield Piece({"index": 0, "text": word})
+        if row["max_tokens"] > 2:
+            raise ModelFailed("no more words")
+        yield Piece({"text": "whole"}, final=True)
+
+
+def streamed(body: object) -> list[Any]:
+    """The events of a generate_stream."""
+    service = FakeService()
+    service.models = {**service.models, "scribe": Scribe()}
+    table = RouteTable([oip_routes(service, Statistics())])  # type: ignore[arg-type]
+    path = "/v2/models/scribe/generate_stream"
+
+    async def read() -> list[bytes]:
+        route, params = table.find("POST", path)
+        call = Call(asyncio.get_running_loop().time())
+        answer = await route.handler(HttpRequest("POST", path, "", {}, json.dumps(body).encode(), params, call))
+        assert isinstance(answer, HttpStream)
+        chunks = []
+        try:
+            async for chunk in answer.chunks:
+                chunks.append(chunk)
+        except RequestError as error:
+            chunks.append(answer.last_words(error))
+        return chunks
+
+    return [json.loads(chunk.removeprefix(b"data: ").removesuffix(b"\n\n")) for chunk in asyncio.run(read())]
+
+
+def test_a_model_that_streams_sends_an_event_a_piece() -> None:
+    """Asked and answered in Triton's words too; the whole is not said again."""
+    events = streamed({"text_input": "once upon a", "id": "7", "parameters": {"max_tokens": 2}})
+    names = {"model_name": "scribe", "model_version": "1", "id": "7", "index": 0}
+    assert events == [{**names, "text": word, "text_output": word} for word in ("once", "upon")]
+
+
+def test_a_stream_that_fails_ends_with_its_error() -> None:
+    """After the pieces that came."""
+    *words, error = streamed({"prompt": "once upon a", "max_tokens": 3})
+    assert [word["text"] for word in words] == ["once", "upon", "a"]
+    assert error == {"error": "no more words"}
