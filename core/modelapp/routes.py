@@ -77,7 +77,8 @@ class Route:
     """Answers also while the replica takes no requests (starting, draining): health and the like."""
     access: Access = "endpoint"
     name: str = ""
-    """The endpoint that answers; a route of models has it in its path as "{model}"."""
+    """The endpoint that answers; a route of models has the model in its path as "{model}", or asks `Call.check_model`
+    once it has read which one is meant."""
     protocol: str = ""
     """The name of the protocol; filled in by the table."""
 

@@ -150,39 +150,35 @@ class _Shape:
         }
         self._wants_logprobs = bool(asked.logprobs)
         self._each = asked.n or 1
-        self._usage: UnsetType | None = None if wants_usage(asked) else UNSET
+        self._tells_usage = wants_usage(asked)
 
     def whole(self, answers: Sequence[Mapping[str, Any]]) -> ChatCompletion:
         """The answer to the conversation."""
         choices = [
             ChatChoice(one.index, AssistantMessage(one.text), self._logprobs(one), one.finish_reason)
-            for one in choices_of(answers[0], self._each)
+            for one in choices_of(answers[0], self._each, 0)
         ]
         return ChatCompletion(**self._head, choices=choices, usage=usage_of(answers))
 
-    def _logprobs(self, choice: Choice) -> ChatLogprobs | None:
-        return chat_logprobs(choice.logprobs) if self._wants_logprobs else None
-
-    def _chunk(self, index: int, delta: Delta, logprobs: ChatLogprobs | None, reason: str | None) -> ChatChunk:
-        choice = ChunkChoice(index, delta, logprobs, reason)
-        return ChatChunk(**self._head, choices=[choice], usage=self._usage)
+    def chunk(self, usage: Usage | None) -> ChatChunk:
+        """A chunk without choices."""
+        return ChatChunk(**self._head, choices=[], usage=usage if self._tells_usage else UNSET)
 
     def begin(self, index: int) -> list[msgspec.Struct]:
         """Who speaks."""
-        return [self._chunk(index, Delta(role="assistant", content=""), None, None)]
+        return [ChunkChoice(index, Delta("assistant", ""), None, None)]
 
     def piece(self, choice: Choice) -> list[msgspec.Struct]:
         """The text; the reason of the end in a chunk of its own."""
         chunks: list[msgspec.Struct] = []
         if choice.text or choice.logprobs:
-            chunks.append(self._chunk(choice.index, Delta(content=choice.text), self._logprobs(choice), None))
+            chunks.append(ChunkChoice(choice.index, Delta(UNSET, choice.text), self._logprobs(choice), None))
         if choice.finish_reason is not None:
-            chunks.append(self._chunk(choice.index, Delta(), None, choice.finish_reason))
+            chunks.append(ChunkChoice(choice.index, Delta(), None, choice.finish_reason))
         return chunks
 
-    def usage(self, usage: Usage) -> msgspec.Struct:
-        """The last chunk."""
-        return ChatChunk(**self._head, choices=[], usage=usage)
+    def _logprobs(self, choice: Choice) -> ChatLogprobs | None:
+        return chat_logprobs(choice.logprobs) if self._wants_logprobs else None
 
 
 def _record(asked: ChatRequest, model: ModelService) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """/v1/completions: prompts that a model goes on with."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -103,44 +103,41 @@ class _Shape:
         self._wants_logprobs = asked.logprobs is not None
         self._echoed = prompts if asked.echo else None
         self._each = asked.n or 1
-        self._usage: UnsetType | None = None if wants_usage(asked) else UNSET
+        self._tells_usage = wants_usage(asked)
         self._offsets: dict[int, int] = {}
 
-    def whole(self, answers: Sequence[Any]) -> Completion:
+    def whole(self, answers: Sequence[Mapping[str, Any]]) -> Completion:
         """The answers to all prompts."""
         found = [
-            self._choice(Choice(number * self._each + one.index, one.text, one.finish_reason, one.logprobs), echo=True)
+            self._choice(one, self._echo(one.index))
             for number, answer in enumerate(answers)
-            for one in choices_of(answer, self._each)
+            for one in choices_of(answer, self._each, number * self._each)
         ]
         return Completion(**self._head, choices=found, usage=usage_of(answers))
 
-    def _choice(self, choice: Choice, *, echo: bool = False) -> CompletionChoice:
-        logprobs = None
-        if self._wants_logprobs:
-            logprobs = completion_logprobs(choice.logprobs, self._offsets.get(choice.index, 0))
-            self._offsets[choice.index] = self._offsets.get(choice.index, 0) + sum(map(len, logprobs.tokens))
-        text = self._echo(choice.index) + choice.text if echo else choice.text
-        return CompletionChoice(choice.index, text, logprobs, choice.finish_reason)
-
-    def _echo(self, index: int) -> str:
-        return "" if self._echoed is None else str(self._echoed[index // self._each])
-
-    def _chunk(self, choice: CompletionChoice) -> Completion:
-        return Completion(**self._head, choices=[choice], usage=self._usage)
+    def chunk(self, usage: Usage | None) -> Completion:
+        """A chunk without choices."""
+        return Completion(**self._head, choices=[], usage=usage if self._tells_usage else UNSET)
 
     def begin(self, index: int) -> list[msgspec.Struct]:
         """The prompt, where it was asked for."""
         text = self._echo(index)
-        return [self._chunk(CompletionChoice(index, text, None, None))] if text else []
+        return [CompletionChoice(index, text, None, None)] if text else []
 
     def piece(self, choice: Choice) -> list[msgspec.Struct]:
         """The text, and the reason of the end where it is the last."""
-        return [self._chunk(self._choice(choice))]
+        return [self._choice(choice)]
 
-    def usage(self, usage: Usage) -> msgspec.Struct:
-        """The last chunk."""
-        return Completion(**self._head, choices=[], usage=usage)
+    def _choice(self, choice: Choice, before: str = "") -> CompletionChoice:
+        logprobs = None
+        if self._wants_logprobs:
+            offset = self._offsets.get(choice.index, 0)
+            logprobs = completion_logprobs(choice.logprobs, offset)
+            self._offsets[choice.index] = offset + sum(map(len, logprobs.tokens))
+        return CompletionChoice(choice.index, before + choice.text, logprobs, choice.finish_reason)
+
+    def _echo(self, index: int) -> str:
+        return "" if self._echoed is None else str(self._echoed[index // self._each])
 
 
 def _check(asked: CompletionRequest, prompts: Sequence[str | list[int]]) -> None:

@@ -73,7 +73,7 @@ class Usage(msgspec.Struct):
     total_tokens: int
 
 
-@attrs.frozen
+@attrs.define  # not frozen: made for every token, and frozen costs a microsecond more
 class Choice:
     """One answer, or a piece of it: then `finish_reason` is None until the last one."""
 
@@ -114,27 +114,32 @@ def wants_usage(asked: Sampling) -> bool:
     return asked.stream_options is not None and bool(asked.stream_options.include_usage)
 
 
-def choices_of(record: Mapping[str, Any], wanted: int) -> list[Choice]:
-    """The answers in a record, which may hold one alone as its `text`. Raises ModelFailed where some are missing."""
+def choices_of(record: Mapping[str, Any], wanted: int, first: int) -> list[Choice]:
+    """The answers in a record, which may hold one alone as its `text`; they are counted from `first`.
+
+    Raises ModelFailed where some are missing.
+    """
     found = record.get("choices") or [record]
-    choices = [_choice(one, number, record.get("finish_reason") or "stop") for number, one in enumerate(found)]
-    if len(choices) < wanted:
-        raise ModelFailed(f"the model gave {len(choices)} answers to one prompt, where {wanted} were asked for")
-    return choices
+    if len(found) < wanted:
+        raise ModelFailed(f"the model gave {len(found)} answers to one prompt, where {wanted} were asked for")
+    reason = record.get("finish_reason") or "stop"
+    return [
+        Choice(first + number, _text(one, None), one.get("finish_reason") or reason, one.get("logprobs") or ())
+        for number, one in enumerate(found)
+    ]
 
 
-def piece_of(record: Mapping[str, Any]) -> Choice:
+def piece_of(record: Mapping[str, Any], first: int) -> Choice:
     """What a piece adds to a choice. Raises ModelFailed."""
-    return _choice(record, 0, None)
+    index = first + record.get("index", 0)
+    return Choice(index, _text(record, ""), record.get("finish_reason"), record.get("logprobs") or ())
 
 
-def _choice(record: Mapping[str, Any], number: int, finish_reason: str | None) -> Choice:
-    text = record.get("text", "" if finish_reason is None else None)
+def _text(record: Mapping[str, Any], missing: str | None) -> str:
+    text = record.get("text", missing)
     if not isinstance(text, str):
         raise ModelFailed("the model's answer holds no text")
-    return Choice(
-        record.get("index", number), text, record.get("finish_reason") or finish_reason, record.get("logprobs") or ()
-    )
+    return text
 
 
 def usage_of(records: Sequence[Mapping[str, Any]]) -> Usage:

@@ -90,6 +90,11 @@ source = "handlers.py:Once"
 runtime = "python"
 task = "text-generation"
 
+[models.words]
+source = "handlers.py:Words"
+runtime = "python"
+task = "text-generation"
+
 [models.shown]
 source = "app.toml"
 runtime = "null"
@@ -100,6 +105,8 @@ source = "app.toml"
 runtime = "null"
 """
 HANDLERS = '''
+from collections.abc import Iterator
+
 import numpy as np
 
 from modelapp.media import Audio
@@ -140,6 +147,16 @@ class Once:
 
     def predict(self, rows: list[dict]) -> list[dict]:
         return [{"text": repr(sorted(row.items()))} for row in rows]
+
+
+class Words:
+    """Says the prompt again, word by word; at "fall" it does."""
+
+    def stream(self, row: dict) -> Iterator[dict]:
+        for word in row["prompt"].split():
+            if word == "fall":
+                raise ValueError(word)
+            yield {"text": word + " "}
 '''
 BOSS, CLERK = "the-boss-has-a-secret", "the-clerk-has-one-too"
 

@@ -113,6 +113,7 @@ def test_echo_gives_the_prompt_back(ask: Any) -> None:
         ("completions", {"prompt": []}, "prompt"),
         ("completions", {"prompt": [[1], [1.5]]}, "prompt[1]"),
         ("completions", {"prompt": ["x"] * 2049}, "prompt"),
+        ("completions", {"prompt": ["x"] * 33, "n": 2}, "prompt"),
         ("completions", {"prompt": [999]}, "prompt"),
         ("completions", {"prompt": None}, "prompt"),
         ("completions", {"max_tokens": 0}, "max_tokens"),

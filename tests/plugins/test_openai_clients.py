@@ -177,6 +177,18 @@ def test_a_model_that_answers_once_is_streamed_too(client: openai.OpenAI) -> Non
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, "stop"]
 
 
+def test_a_class_of_the_apps_own_that_streams(client: openai.OpenAI) -> None:
+    """Its pieces are chunks as they are; the end is told though no piece tells it, and so is a failure."""
+    chunks = list(client.completions.create(model="words", prompt="one two three", stream=True))
+    assert [chunk.choices[0].text for chunk in chunks] == ["one ", "two ", "three ", ""]
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, "stop"]
+    assert client.completions.create(model="words", prompt="one two").choices[0].text == "one two "
+    stream = client.completions.create(model="words", prompt="one fall", stream=True)
+    assert next(iter(stream)).choices[0].text == "one "
+    with pytest.raises(openai.APIError, match="words"):
+        next(iter(stream))
+
+
 def test_what_a_request_leaves_open_is_the_protocols_or_the_models(client: openai.OpenAI) -> None:
     """Completions have 16 tokens; the temperature is 1 unless the model's table has one, as max_tokens of chats is."""
     assert "('max_tokens', 16)" in client.completions.create(model="once", prompt="x").choices[0].text
@@ -236,7 +248,7 @@ def test_models_are_listed_by_what_the_token_may_call(talking: RunningApp, clien
     """Those with a task that is served here; to a token for some models, those."""
     names = [model.id for model in client.models.list()]
     assert names == [
-        "story", "rewrite", "calm", "slow", "narrow", "brittle", "late", "vectors", "voice", "ear", "once",
+        "story", "rewrite", "calm", "slow", "narrow", "brittle", "late", "vectors", "voice", "ear", "once", "words",
     ]  # fmt: skip
     assert client.models.retrieve("story").owned_by == "talk"
     limited = client.with_options(api_key=clerk)

@@ -27,20 +27,17 @@ class Letters:
         """Not of interest here."""
         raise AssertionError(answers)
 
-    def _chunk(self, index: int, delta: Delta, reason: str | None) -> ChatChunk:
-        return ChatChunk(**HEAD, choices=[ChunkChoice(index, delta, None, reason)])
+    def chunk(self, usage: Usage | None) -> msgspec.Struct:
+        """The sums, or nothing."""
+        return ChatChunk(**HEAD, choices=[], usage=usage)
 
     def begin(self, index: int) -> list[msgspec.Struct]:
         """Who speaks."""
-        return [self._chunk(index, Delta(role="assistant"), None)]
+        return [ChunkChoice(index, Delta(role="assistant"), None, None)]
 
     def piece(self, choice: Choice) -> list[msgspec.Struct]:
         """The text."""
-        return [self._chunk(choice.index, Delta(content=choice.text), choice.finish_reason)]
-
-    def usage(self, usage: Usage) -> msgspec.Struct:
-        """The sums."""
-        return ChatChunk(**HEAD, choices=[], usage=usage)
+        return [ChunkChoice(choice.index, Delta(content=choice.text), None, choice.finish_reason)]
 
 
 async def stream_of(pieces: Sequence[Piece], error: Exception | None = None) -> AsyncGenerator[Piece]:
