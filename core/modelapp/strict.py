@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_
 
 from modelapp import fieldtype
 from modelapp.fieldtype import FieldType
-from modelapp.suggestions import closest, number_for
+from modelapp.suggestions import closest, closest_value, number_for
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -141,7 +141,8 @@ def _choice(value: Any, wanted: Any) -> Any:
     if any(type(value) is type(choice) and value == choice for choice in choices):
         return value
     listed = ", ".join(f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in choices)
-    near = closest(value, [choice for choice in choices if isinstance(choice, str)]) if isinstance(value, str) else None
+    words = [choice for choice in choices if isinstance(choice, str)]
+    near = closest_value(value, words) if isinstance(value, str) else None
     raise Refused("MA022", f"must be one of {listed}", "not one of them", near)
 
 

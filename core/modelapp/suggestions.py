@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _BYTES = {"b": 1.0, "bytes": 1.0, "kb": 1e3, "kib": 2.0**10, "mb": 1e6, "mib": 2.0**20, "gb": 1e9, "gib": 2.0**30}
 _QUANTITY = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_OF_A_PART = 0.75
+"""How near a word must be to a part of another."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -41,6 +43,15 @@ def _closest(word: str, words: tuple[str, ...]) -> str | None:
         word.lower(), lowered, n=1
     )
     return lowered[near[0]] if near else None
+
+
+def closest_value(word: str, words: Collection[str]) -> str | None:
+    """As `closest`, of few words: a part of one will do, "paded" for "padded_tokens", where only one has it."""
+    if near := closest(word, words):
+        return near
+    low = word.lower()
+    fitting = [one for one in words if get_close_matches(low, re.split(r"[_-]", one.lower()), n=1, cutoff=_OF_A_PART)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def did_you_mean(word: str, words: Collection[str], otherwise: str = "") -> str:

@@ -7,7 +7,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelapp.suggestions import Twin, closest, tidy, toml, toml_key, unit_twin
+from modelapp.suggestions import Twin, closest, closest_value, tidy, toml, toml_key, unit_twin
 
 KEYS = ("max_wait_ms", "max_batch_size", "timeout_s", "max_body_mb", "name")
 
@@ -19,6 +19,15 @@ KEYS = ("max_wait_ms", "max_batch_size", "timeout_s", "max_body_mb", "name")
 def test_a_misspelt_word_finds_the_one_it_is_close_to(word: str, meant: str | None) -> None:
     """Dashes for underscores and capitals are misspellings too; an unrelated word is none."""
     assert closest(word, KEYS) == meant
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("paded", "padded_tokens"), ("token", "tokens"), ("basik", "basic"), ("tale", None), ("zzz", None)],
+)
+def test_a_part_of_a_value_tells_which_is_meant(word: str, meant: str | None) -> None:
+    """Unless several have it, as the two do that end in tail."""
+    assert closest_value(word, ("rows", "tokens", "padded_tokens", "basic", "head_tail", "torso_tail")) == meant
 
 
 @pytest.mark.parametrize(
