@@ -44,17 +44,7 @@ class Loading:
 
     def served(self, app: App, model: Model) -> ServedModel:
         """A model that is not loaded yet."""
-        threads = model.threads or self.threads
-        generation = model.generation
-        placement = Placement(
-            device=model.device,
-            threads=threads,
-            cache_dir=cache_dir(),
-            slots=model.max_batch_size,
-            context_tokens=generation.context_tokens,
-            cache_mb=generation.cache_mb,
-            reuse_prefixes=generation.reuse_prefixes,
-        )
+        placement = placement_of(model, self.threads)
         found = ServedModel(app.root, model, placement, self._observers)
         found.on_death = self._on_death
         return found
@@ -70,7 +60,7 @@ class Loading:
             try:
                 spec = self._plugins.runtime(model.runtime)
                 if model.runtime not in self._runtimes:
-                    self._runtimes[model.runtime] = await asyncio.to_thread(_open, spec)
+                    self._runtimes[model.runtime] = await asyncio.to_thread(open_runtime, spec)
                 await model.load(self._runtimes[model.runtime], concurrent="concurrent" in spec.capabilities)
             except ModelAppError as error:
                 self._failed(model, error, fresh)
@@ -98,7 +88,22 @@ class Loading:
         log.error("%s; the app serves without it", error.message)
 
 
-def _open(spec: RuntimeSpec) -> Runtime:
+def placement_of(model: Model, threads: int) -> Placement:
+    """Where and with how much a model is loaded, in a process that may use so many threads."""
+    generation = model.generation
+    return Placement(
+        device=model.device,
+        threads=model.threads or threads,
+        cache_dir=cache_dir(),
+        slots=model.max_batch_size,
+        context_tokens=generation.context_tokens,
+        cache_mb=generation.cache_mb,
+        reuse_prefixes=generation.reuse_prefixes,
+    )
+
+
+def open_runtime(spec: RuntimeSpec) -> Runtime:
+    """The runtime, its library imported. Raises LoadError, which says what it lacks."""
     try:
         return spec.open()
     except ModelAppError:

@@ -1,6 +1,7 @@
 """PyTorch behind the contract of a runtime: by its task or its files a model becomes tensors, records or text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from modelapp.generating import TextModel
@@ -19,6 +20,16 @@ class TorchRuntime:
     def load(self, artefact: Artefact, options: Any, placement: Placement) -> LoadedModel | TextModel:
         """Load for `placement`. Raises LoadError, naming file and reason."""
         return _loader(artefact)(artefact, options, placement)
+
+    formats = ("onnx",)
+
+    def export(
+        self, artefact: Artefact, options: Any, placement: Placement, target: Path, format: str
+    ) -> Sequence[str]:
+        """Write the model into the empty folder `target`, as `modelapp.runtime.Exports` says. Raises LoadError."""
+        from modelapp_torch.export import export
+
+        return export(artefact, options, placement, target, format)
 
 
 def _loader(artefact: Artefact) -> Callable[[Artefact, Any, Placement], LoadedModel | TextModel]:

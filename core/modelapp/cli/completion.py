@@ -12,6 +12,7 @@ FOLDERS, FILES, ANYTHING = "folders", "files", "anything"
 """Values that a shell offers by itself, and those that it cannot know."""
 _BY_NAME: Mapping[str, str] = {
     "accept": "tests",
+    "model": "models",
     "names": "tests",
     "overrides": "keys",
     "profile": "profiles",

@@ -19,6 +19,9 @@ PROFILE_VARIABLE = "MODELAPP_PROFILE"
 TEMPLATES = ("image", "tensor", "text", "pipeline", "batch")
 """The words of `init --template`, the default first; the templates themselves are scaffold's."""
 SHELLS = ("bash", "zsh", "fish")
+FORMATS = ("onnx",)
+PRECISIONS = ("int8",)
+"""The words of `export --to` and `--precision`."""
 NAMES = ("endpoints", "inputs", "jobs", "keys", "models", "profiles", "tags", "tests")
 Verb = Callable[[argparse.Namespace, Console], int]
 
@@ -90,6 +93,7 @@ def build() -> argparse.ArgumentParser:
         ("run", "serve the app in the foreground", _add_run),
         ("predict", "call an endpoint once", _add_predict),
         ("test", "run the [[tests]] of app.toml", _add_test),
+        ("export", "write a model for another runtime, and prove that it does the same", _add_export),
         ("dump", "print what every thread of the running app is doing", _add_nothing),
         ("lock", "write app.lock: the digests and versions of what the app is made of", _add_locked),
         ("schema", "print the JSON Schema of app.toml, for editors", _add_schema),
@@ -209,6 +213,22 @@ def _add_alerts(parser: argparse.ArgumentParser) -> None:
 
 def _add_upgrade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="change app.toml")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="the model's name in app.toml")
+    parser.add_argument("--to", choices=FORMATS, default=FORMATS[0], help=f"the format; default: {FORMATS[0]}")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="the folder to write; default: models/MODEL-FORMAT beside app.toml"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="", help="also make it less precise, and show what the tests lose"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace what was exported before, and keep a less precise model by which tests fail",
+    )
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
