@@ -76,25 +76,26 @@ class Stream:
 
 async def freed_after(port: int, rounds: int) -> tuple[list[float], float]:
     """Steps until a waiting request has its first token once somebody left, one a round; milliseconds of a step."""
-    steps, gaps_s = [], []
+    took_s = []
+    between = "modelapp_next_token_seconds"
+    sum_s, count = [await _gauge(port, f"{between}_{what}") for what in ("sum", "count")]
     for _ in range(rounds):
         holders = [await Stream.begin(port, "> look\n", 200) for _ in range(SLOTS)]
         for holder in holders:
             await holder.piece()
         waiting = await Stream.begin(port, "> go\n", 2)
-        for _ in range(3):
-            began = time.perf_counter()
-            await holders[0].piece()
-            gaps_s.append(time.perf_counter() - began)
         left = time.perf_counter()
         holders[-1].leave()
         await waiting.piece()
-        took_s = time.perf_counter() - left
-        steps.append(took_s / statistics.median(gaps_s))
+        took_s.append(time.perf_counter() - left)
         for holder in (*holders, waiting):
             holder.leave()
         await _quiet(port)
-    return steps, statistics.median(gaps_s) * 1e3
+    sum_s, count = [
+        await _gauge(port, f"{between}_{what}") - before for what, before in (("sum", sum_s), ("count", count))
+    ]
+    step_s = sum_s / count
+    return [one / step_s for one in took_s], step_s * 1e3
 
 
 async def crowd(port: int, number: int, connections: int, dice: random.Random) -> Counter[str]:
@@ -110,7 +111,8 @@ async def crowd(port: int, number: int, connections: int, dice: random.Random) -
             try:
                 if leaves:
                     for _ in range(dice.randint(0, 5)):
-                        await stream.piece()
+                        if not await stream.piece():
+                            break
                     stream.leave()
                     found["left"] += 1
                     return
@@ -134,7 +136,7 @@ async def _quiet(port: int) -> None:
     """Wait until the model works for nobody. Ends the script where it never does."""
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
-        if await _gauge(port, "modelapp_generation_active_sequences") == 0:
+        if await _gauge(port, "modelapp_active_sequences{") == 0:
             return
         await asyncio.sleep(0.02)
     raise SystemExit("slots are still taken though every client has left")
