@@ -1,6 +1,5 @@
 """/v1/chat/completions: conversations that a model goes on with, by its chat template."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from modelapp_openai.generation import (
     Sampling,
     Usage,
     choices_of,
+    head_of,
     passed_over,
     sampling_record,
     usage_of,
@@ -142,12 +142,7 @@ class _Shape:
     """Writes one answer, whole or in chunks."""
 
     def __init__(self, id_: str, asked: ChatRequest, release: str) -> None:
-        self._head: dict[str, Any] = {
-            "id": id_,
-            "created": int(time.time()),
-            "model": asked.model,
-            "system_fingerprint": release,
-        }
+        self._head = head_of(id_, asked, release)
         self._wants_logprobs = bool(asked.logprobs)
         self._each = asked.n or 1
         self._tells_usage = wants_usage(asked)

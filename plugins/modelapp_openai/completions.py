@@ -1,6 +1,5 @@
 """/v1/completions: prompts that a model goes on with."""
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from modelapp_openai.generation import (
     Sampling,
     Usage,
     choices_of,
+    head_of,
     passed_over,
     sampling_record,
     usage_of,
@@ -94,12 +94,7 @@ class _Shape:
     """Writes one answer, whole or in chunks."""
 
     def __init__(self, id_: str, asked: CompletionRequest, prompts: Sequence[str | list[int]], release: str) -> None:
-        self._head: dict[str, Any] = {
-            "id": id_,
-            "created": int(time.time()),
-            "model": asked.model,
-            "system_fingerprint": release,
-        }
+        self._head = head_of(id_, asked, release)
         self._wants_logprobs = asked.logprobs is not None
         self._echoed = prompts if asked.echo else None
         self._each = asked.n or 1

@@ -1,5 +1,6 @@
 """What completions and chat have in common: how tokens are drawn, the choices that come out, what they used up."""
 
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, cast
@@ -112,6 +113,11 @@ def passed_over(document: Mapping[str, Any], kind: type[Sampling], refused: Refu
 def wants_usage(asked: Sampling) -> bool:
     """Whether a stream ends with what it used up."""
     return asked.stream_options is not None and bool(asked.stream_options.include_usage)
+
+
+def head_of(id_: str, asked: Sampling, release: str) -> dict[str, Any]:
+    """The fields of every answer and chunk that are the same in all of them."""
+    return {"id": id_, "created": int(time.time()), "model": asked.model, "system_fingerprint": release}
 
 
 def choices_of(record: Mapping[str, Any], wanted: int, first: int) -> list[Choice]:

@@ -77,7 +77,7 @@ def test_the_clean_environment_is_whole(python, tmp_path):
     call(python, "-m", "pip", "check")
     records = json.loads(call(python, "-m", "modelapp", "plugins", "--json", cwd=tmp_path))
     plugins = {plugin["name"]: plugin for plugin in records["plugins"]}
-    assert {"null", "oip", "onnx", "python"} <= set(plugins)
+    assert {"null", "oip", "onnx", "openai", "python"} <= set(plugins)
     assert [name for name, plugin in plugins.items() if plugin["state"] != "ok"] == []
     where = call(python, "-c", "import modelapp; print(modelapp.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(python.parents[1])
