@@ -37,6 +37,8 @@ bench: $(VENV)/.development ## the benchmarks behind the figures of README.md (n
 	$(BIN)/python bench/drills.py
 	$(BIN)/python bench/overload.py
 	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/sharing.py
+	$(BIN)/python bench/images.py
 
 proto: $(VENV)/.development ## make the gRPC messages again, after a change of inference.proto
 	$(BIN)/python tools/make_proto.py

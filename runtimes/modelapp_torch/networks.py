@@ -115,8 +115,8 @@ def _filled(
 ) -> tuple[torch.nn.Module, tuple[str, ...]]:
     """The network with its weights, made without memory for others where that can be; and notes."""
     path = artefact.files.get("weights") if artefact.symbol else artefact.source
-    state, mapped = (None, True) if path is None else read_state(path, artefact)
-    notes = () if mapped or path is None else (f"{path.name} is of an old kind that cannot be mapped: {_UNSHARED}",)
+    state, why = (None, "") if path is None else read_state(path, artefact)
+    notes = (f"{path.name} {why}: {_UNSHARED}",) if why and path is not None else ()
     try:
         with torch.device("meta"):
             module = cls(**options.arguments)

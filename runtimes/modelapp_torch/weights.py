@@ -23,12 +23,12 @@ _FORBIDDEN = re.compile(r"(?:GLOBAL|global:?|class) (?:GLOBAL )?([\w.]+)")
 _SHOWN = 3
 
 
-def read_state(path: Path, artefact: Artefact) -> tuple[State, bool]:
-    """The tensors of a file by name, on the CPU, and whether they are mapped and not read. Raises LoadError."""
+def read_state(path: Path, artefact: Artefact) -> tuple[State, str]:
+    """The tensors of a file by name, on the CPU; and why not all are mapped, "" where they are. Raises LoadError."""
     begins = head(path, artefact.name)
     if path.suffix == ".safetensors":
         try:
-            return safetensors.torch.load_file(path), True
+            return safetensors.torch.load_file(path), ""
         except (safetensors.SafetensorError, OSError) as error:
             raise LoadError(
                 f"{path} cannot be loaded: {reason(error)}",
@@ -36,7 +36,13 @@ def read_state(path: Path, artefact: Artefact) -> tuple[State, bool]:
                 help="it is no safetensors file, or a cut copy: compare size and digest",
             ) from None
     mapped = begins.startswith(b"PK")  # before torch 1.6 it was one pickle, whose tensors are read
-    return _tensors_only(_unpickled(path, artefact, mapped=mapped), path, artefact), mapped
+    state = _tensors_only(_unpickled(path, artefact, mapped=mapped), path, artefact)
+    why = "" if mapped else "is of an old kind that cannot be mapped"
+    for name, tensor in state.items():
+        if not tensor.is_contiguous():  # as converters leave them; each run would lay them out anew
+            state[name] = tensor.contiguous()
+            why = why or "holds tensors in another order, which are laid out anew"
+    return state, why
 
 
 def _unpickled(path: Path, artefact: Artefact, *, mapped: bool) -> Any:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from modelapp import Artefact, Cancelled, LoadError, Placement, Run
 from modelapp.errors import ModelDied
 from modelapp.nulloptions import RuntimeOptions
-from modelapp.nullruntime import NullModel, NullRuntime, ScriptedFailureError, tensor
+from modelapp.nullruntime import NullModel, NullRuntime, ScriptedFailureError
+from modelapp.signature import read_tensor
 from modelapp.testing import FakeClock
 
 ARTEFACT = Artefact(name="m", source=Path("app.toml"))
@@ -63,7 +64,7 @@ def test_the_signature_is_what_the_options_declare():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("float32", 'input "x": "float32" is no tensor'),
+        ("float32", 'tensor "x": "float32" is no tensor'),
         ("float32[4", "is no tensor"),
         ("float32[a b]", '"a b" is no size'),
         ("float33[batch]", 'unknown dtype "float33"'),
@@ -73,7 +74,7 @@ def test_the_signature_is_what_the_options_declare():
 def test_an_unreadable_tensor_is_a_load_error(text, told):
     """It names the input and what is wrong with it."""
     with pytest.raises(LoadError) as caught:
-        tensor("x", text)
+        read_tensor("x", text)
     assert told in caught.value.message
 
 

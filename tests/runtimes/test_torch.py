@@ -228,6 +228,21 @@ def test_a_state_dict_of_torch_save_is_read(load_torch: Load, tmp_path: Path, ne
     assert model.signature.notes == notes
 
 
+def test_tensors_in_another_order_are_laid_out_as_networks_want_them(load_torch: Load, tmp_path: Path) -> None:
+    """Left as a converter wrote them every run would do that."""
+    file = tmp_path / "net.pth"
+    state = weights()
+    state["layer.weight"] = state["layer.weight"].t().contiguous().t()
+    torch.save(state, file)
+    model: Any = load_torch(LINEAR, file, inputs=ROWS)
+    assert all(tensor.is_contiguous() for tensor in model.program.target.parameters())
+    assert model.signature.notes == (
+        "net.pth holds tensors in another order, which are laid out anew: replicas do not share its memory.",
+    )
+    answer: Any = model.infer(x(), Run(2))
+    np.testing.assert_allclose(answer["output"], expected(x()), rtol=1e-5)
+
+
 def test_a_network_that_computes_while_it_is_made_is_made_in_memory(load_torch: Load) -> None:
     """A constructor that reads its tensors, and one that keeps some which are no part of the weights."""
     code = """
@@ -523,10 +538,9 @@ def test_a_task_is_described_before_it_is_loaded() -> None:
 def test_the_page_lists_every_option() -> None:
     """docs/runtimes.md names each key with its default."""
     page = (Path(__file__).parents[2] / "docs/runtimes.md").read_text(encoding="utf-8")
-    section = page[page.index("\n## torch: ") : page.index("\n## The same answer")]
-    rows = [
-        [cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line[:3] == "| `"
-    ]
+    section = page[page.index("\n## torch: ") :]
+    table = section[section.index("| key | ") :].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines() if line[:3] == "| `"]
     listed = {cells[0].strip("` "): cells[2] for cells in rows}
     fields = attrs.fields_dict(Options)
     assert listed.keys() == fields.keys()
