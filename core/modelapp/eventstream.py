@@ -45,21 +45,19 @@ class Events:
 
     async def write(self, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[bytes]:
         """The events of one answer. Raises RequestError."""
+        heavy = self._whole.heavy
         async with aclosing(pieces):
             async for piece in pieces:
-                record = piece.record
-                if piece.final:
-                    yield event(await self._encoded(self._whole, record), "done")
-                elif mine := self._declared(record):
-                    yield event(await self._encoded(self._part, mine))
+                final, record = piece.final, piece.record if piece.final else self._declared(piece.record)
+                if record or final:
+                    encode = self._whole.encode if final else self._part.encode
+                    body = await off_loop(encode, record) if heavy else encode(record)
+                    yield event(body, "done" if final else "")
 
     def _declared(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._fields:
             return record
         return {} if record.get("index") else {name: record[name] for name in self._fields if name in record}
-
-    async def _encoded(self, outputs: Outputs, record: Mapping[str, Any]) -> bytes:
-        return await off_loop(outputs.encode, record) if self._whole.heavy else outputs.encode(record)
 
 
 def _boundless(fields: Mapping[str, Field]) -> dict[str, Field]:

@@ -42,7 +42,7 @@ def embedded(endpoint: Endpoint, values: Mapping[str, Any], root: Path) -> dict[
 
 def curl(url: str, endpoint: Endpoint, values: Mapping[str, Any], root: Path, server: Server | None = None) -> str:
     """The call as a command for a shell in the current folder; TOKEN stands for a token that `server` asks for."""
-    words = ["curl"]
+    words = ["curl", "-N"] if endpoint.stream else ["curl"]
     if server is not None and server.tls_cert:
         words += ["--cacert", _nearby(root / server.tls_cert)]
     if server is not None and server.tokens_env:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from modelapp.app import Endpoint, Field, Server
@@ -100,6 +101,12 @@ def test_curl_for_json(root: Path) -> None:
     words = shlex.split(curl(URL, endpoint(t="str"), {"t": "it's $HOME"}, root))
     assert json.loads(words[words.index("-d") + 1]) == {"t": "it's $HOME"}
     assert words[-1] == f"{URL}/e"
+
+
+def test_curl_shows_a_stream_as_it_comes(root: Path) -> None:
+    """Which it would else hold back."""
+    streaming = attrs.evolve(endpoint(t="str"), stream=True)
+    assert shlex.split(curl(URL, streaming, {"t": "a"}, root))[:2] == ["curl", "-N"]
 
 
 def test_curl_for_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
