@@ -241,7 +241,7 @@ def test_the_same_alone_and_in_company(encoder: Path, tagger: Path, load_task: L
     """Whatever texts share a run."""
     model = load_task(encoder if task == "embeddings" else tagger, task)
     known = st.sampled_from(["the", "cat", "anna", "berlin", "bobby", "w40", ".", "unknown"])
-    texts = st.lists(known, max_size=15).map(" ".join)
+    texts = st.lists(known, max_size=10).map(" ".join)
 
     @given(st.lists(texts, min_size=1, max_size=6))
     @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
