@@ -18,9 +18,9 @@ from modelapp.errors import ModelDied, NotReady, RequestError
 from modelapp.metering import Meter
 from modelapp.observing import ModelFigures, Observers
 from modelapp.runtime import Run
+from modelapp.sweep import Sweep
 
 _SWEEP_S = 0.002
-"""The least time between two looks for what is overdue: each looks at everything that waits."""
 
 
 class Batcher:
@@ -60,7 +60,7 @@ class Batcher:
         self._threads = self._new_threads(limits)
         self._pump_due = False
         self._wake: asyncio.TimerHandle | None = None
-        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep = Sweep(self._loop, clock, self._expire, least_s=_SWEEP_S)
         self._closed = False
         self._dead: ModelDied | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -133,8 +133,7 @@ class Batcher:
             for part in parts
         ]
         self._dispatcher.admit(works, now_s)
-        if call.deadline_s is not None and (self._sweep is None or self._sweep.when() > call.deadline_s):
-            self._arm_sweep(call.deadline_s)
+        self._sweep.by(call.deadline_s)
         self._pump_soon()
         return works
 
@@ -287,22 +286,13 @@ class Batcher:
             batch.run.cancel()
         self._settle_idle()
 
-    def _arm_sweep(self, at_s: float) -> None:
-        if self._sweep is not None:
-            self._sweep.cancel()
-        self._sweep = self._loop.call_at(at_s, self._expire)
-
-    def _expire(self) -> None:
-        """Answer everyone whose deadline has passed, waiting or running, and look again at the next deadline."""
-        self._sweep = None
-        now_s = self._clock()
+    def _expire(self, now_s: float) -> float | None:
+        """Answer everyone whose deadline has passed, waiting or running; the next deadline."""
         overdue, deserted = self._dispatcher.expire(now_s)
         self._stop(deserted)
         for work in overdue:
             self._answer(work, too_late())
-        next_s = self._dispatcher.next_deadline_s()
-        if next_s is not None:
-            self._arm_sweep(max(next_s, now_s + _SWEEP_S))
+        return self._dispatcher.next_deadline_s()
 
     def _settle_idle(self) -> None:
         if self._drained is not None and self._dispatcher.idle and not self._drained.done():
@@ -314,7 +304,7 @@ class Batcher:
         self._drained = self._loop.create_future()
         self._settle_idle()
         await self._drained
-        for timer in (self._wake, self._sweep):
-            if timer is not None:
-                timer.cancel()
+        self._sweep.close()
+        if self._wake is not None:
+            self._wake.cancel()
         self._threads.shutdown(wait=True)

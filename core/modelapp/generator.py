@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -22,15 +22,15 @@ from modelapp.prompts import GenerationRequest
 from modelapp.stepmeter import StepMeter
 from modelapp.steprun import run_step
 from modelapp.steps import Schedule, Step
+from modelapp.sweep import Sweep
 
 _SWEEP_S = 0.005
-"""The least time between two looks for what is overdue: each looks at everything that waits."""
 
 
 class Ticket:
     """One request: its sequences, and where what comes of them goes. Exactly one outcome ends it."""
 
-    __slots__ = ("call", "decodings", "events", "left", "outcome", "over")
+    __slots__ = ("_error", "call", "decodings", "ended", "events", "left", "over")
 
     def __init__(self, call: Call, *, streamed: bool) -> None:
         self.call = call
@@ -38,24 +38,25 @@ class Ticket:
         self.left = 0
         """Sequences that are not over."""
         self.over = False
-        self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._error: RequestError | None = None
         self.events: asyncio.Queue[tuple[Decoding, Fragment] | None] | None = asyncio.Queue() if streamed else None
-        """None ends it; the outcome says how."""
+        """None ends it; `judge` says how."""
 
     def end(self, error: RequestError | None = None) -> None:
         """It is over, once; what comes later is for nobody."""
         if self.over:
             return
-        self.over = True
-        if self.outcome.cancelled():  # with the task that waited for it
-            return
-        if error is None:
-            self.outcome.set_result(None)
-        else:
-            self.outcome.set_exception(error)
-            self.outcome.exception()  # seen: a stream that was closed asks for it no more
+        self.over, self._error = True, error
+        if not self.ended.done():  # it is cancelled with the task that waited for it
+            self.ended.set_result(None)
         if self.events is not None:
             self.events.put_nowait(None)
+
+    def judge(self) -> None:
+        """Raise what it ended with. A fresh one: a kept one would keep, by its traceback, who waited for it."""
+        if self._error is not None:
+            raise self._error.again()
 
 
 class Generator:
@@ -93,7 +94,7 @@ class Generator:
         self._loop = asyncio.get_running_loop()
         self._threads = threads(1, f"model-{name}")
         self._pump_due = False
-        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep = Sweep(self._loop, clock, self._expire, least_s=_SWEEP_S)
         self._closed = False
         self._dead: ModelDied | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -107,7 +108,8 @@ class Generator:
         """The sequences of a request when all are finished, by index. Raises RequestError."""
         ticket = self._admit(request, call, streamed=False)
         with self._watched(ticket):
-            await ticket.outcome
+            await ticket.ended
+            ticket.judge()
         return ticket.decodings
 
     async def pieces(self, request: GenerationRequest, call: Call) -> AsyncIterator[tuple[Decoding, Fragment]]:
@@ -117,7 +119,7 @@ class Generator:
         with self._watched(ticket):
             while (event := await ticket.events.get()) is not None:
                 yield event
-            await ticket.outcome
+            ticket.judge()
 
     @contextmanager
     def _watched(self, ticket: Ticket) -> Any:
@@ -143,8 +145,7 @@ class Generator:
         ticket.decodings = self._decodings(request, call, ticket, now_s)
         ticket.left = len(ticket.decodings)
         self.schedule.admit(ticket.decodings, now_s)
-        if call.deadline_s is not None and (self._sweep is None or self._sweep.when() > call.deadline_s):
-            self._arm_sweep(call.deadline_s)
+        self._sweep.by(call.deadline_s)
         self._pump_soon()
         return ticket
 
@@ -278,25 +279,13 @@ class Generator:
             self._pump_soon()  # a slot may be free
             self._settle_idle()
 
-    def _arm_sweep(self, at_s: float) -> None:
-        if self._sweep is not None:
-            self._sweep.cancel()
-        self._sweep = self._loop.call_at(at_s, self._expire)
-
-    def _expire(self) -> None:
-        """End everyone whose deadline has passed, waiting or running, and look again at the next deadline."""
-        self._sweep = None
-        now_s = self._clock()
-        self._end_all(self.schedule.expire(now_s))
-        next_s = self.schedule.next_deadline_s()
-        if next_s is not None:
-            self._arm_sweep(max(next_s, now_s + _SWEEP_S))
-
-    def _end_all(self, overdue: Iterable[Decoding]) -> None:
-        for one in overdue:
+    def _expire(self, now_s: float) -> float | None:
+        """End everyone whose deadline has passed, waiting or running; the next deadline."""
+        for one in self.schedule.expire(now_s):
             one.ticket.end(too_late())
         self._pump_soon()
         self._settle_idle()
+        return self.schedule.next_deadline_s()
 
     def _settle_idle(self) -> None:
         if self._drained is not None and self.schedule.idle and not self._drained.done():
@@ -308,6 +297,5 @@ class Generator:
         self._drained = self._loop.create_future()
         self._settle_idle()
         await self._drained
-        if self._sweep is not None:
-            self._sweep.cancel()
+        self._sweep.close()
         self._threads.shutdown(wait=True)
