@@ -26,6 +26,14 @@ _GGUF_CLASSES = {
     "text-generation": transformers.AutoModelForCausalLM,
     "text-to-text": transformers.AutoModelForSeq2SeqLM,
 }
+_OTHER_TOKENIZERS = (
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+)
 _OPENED_BY: dict[str, Callable[[Opening], Generates]] = {"text-generation": open_decoder, "text-to-text": open_sequence}
 
 
@@ -77,6 +85,11 @@ def read_text(folder: ModelFolder) -> Text:
     """The tokenizer: tokenizer.json as it is, or else what transformers makes of the other files. Raises LoadError."""
     if not folder.gguf and (folder.path / "tokenizer.json").is_file():
         return Tokenizer.from_folder(folder.path)
+    if not folder.gguf and not any((folder.path / name).is_file() for name in _OTHER_TOKENIZERS):
+        raise folder.failure(  # transformers would make one up that knows no word
+            "it holds no tokenizer (tokenizer.json)",
+            help="copy the tokenizer's files beside config.json, as save_pretrained() of the tokenizer writes them",
+        )
     found: Any = load_part(folder, transformers.AutoTokenizer, "tokenizer")
     backend = getattr(found, "backend_tokenizer", None)
     if backend is None:

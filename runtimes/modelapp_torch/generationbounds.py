@@ -42,10 +42,11 @@ class Bounds:
         memory = placement.cache_mb * 2**20
         slots = placement.slots
         if self.source_bytes:
-            slots = min(slots, memory // (self.source_bytes + self.token_bytes))
+            longest = asked or self.own_tokens or self.unbounded
+            slots = max(1, min(slots, memory // (self.source_bytes + longest * self.token_bytes)))
         tokens = (memory - slots * self.source_bytes) // self.token_bytes
         least = max(asked, 2)
-        if tokens < least or not slots:
+        if tokens < least:
             needed = -(-(self.source_bytes + least * self.token_bytes) // 2**20)
             raise self._failure(
                 f"cache_mb = {placement.cache_mb} holds no sequence of {least} tokens, each of which takes"

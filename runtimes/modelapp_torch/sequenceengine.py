@@ -60,7 +60,7 @@ class SequenceEngine(SlotEngine):
 
     def _read(self, prompt: Sequence[int]) -> Memory:
         """What the decoder's layers see of a source."""
-        grounds, probe = self._grounds, Probe()
+        grounds, probe = self._grounds, Probe(self._grounds.shapes)
         starts = as_ids(self._sides.beginning.tokens[:1], grounds.device)
         read_source(grounds.model, as_ids(prompt, grounds.device), starts, probe)
         shapes = [shape for shape in grounds.shapes if shape.crossed]

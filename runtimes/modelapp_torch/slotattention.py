@@ -167,9 +167,14 @@ class Pass:
 
 
 class Probe:
-    """A pass over one sequence from its beginning that keeps nothing but what the layers are like."""
+    """A pass over one sequence from its beginning that keeps nothing but what the layers are like.
 
-    def __init__(self) -> None:
+    `known`: what they are like, as an earlier one found. The first one tells layers that see a source by its length,
+    which must not be that of the sequence.
+    """
+
+    def __init__(self, known: Sequence[LayerShape] = ()) -> None:
+        self._known = known
         self.shapes: list[LayerShape] = []
         self.crossed: list[tuple[torch.Tensor, torch.Tensor]] = []
         """Keys and values of the source text, [heads, tokens, width] of each layer that has them."""
@@ -179,7 +184,7 @@ class Probe:
 
     def attend(self, module: Any, query: Any, key: Any, value: Any, scale: float | None, given: Any) -> torch.Tensor:
         """Plain attention; its answer is of no use where a layer has a bias or a window."""
-        crossed = key.shape[2] != query.shape[2]
+        crossed = self._known[len(self.shapes)].crossed if self._known else key.shape[2] != query.shape[2]
         self.shapes.append(LayerShape(key.shape[1], key.shape[3], value.shape[3], crossed))
         self.foreign += [name for name in _FOREIGN if given.get(name) is not None]
         self.windowed |= given.get("sliding_window") is not None
