@@ -23,8 +23,8 @@ def named(answer: Any, names: Sequence[str]) -> dict[str, torch.Tensor]:
         answer = (answer,)
     elif dataclasses.is_dataclass(answer) and not isinstance(answer, Mapping):
         answer = {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
-    elif isinstance(answer, tuple) and hasattr(answer, "_fields"):
-        answer = dict(zip(answer._fields, answer, strict=True))
+    elif isinstance(answer, tuple) and (fields := getattr(answer, "_fields", ())):
+        answer = dict(zip(fields, answer, strict=True))
     if isinstance(answer, Mapping):
         return _tensors({name: value for name, value in answer.items() if not names or name in names})
     if not isinstance(answer, (tuple, list)):

@@ -21,7 +21,8 @@ def quantized(module: torch.nn.Module, device: torch.device, where: str, artefac
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of a successor that is slower here without a compiler
         from torch.ao.nn.quantized import dynamic
-        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+        from torch.ao.quantization import quantize_dynamic
+        from torch.ao.quantization.qconfig import per_channel_dynamic_qconfig
 
         module = module.to(torch.float32)
         # One scale for each row of a weight costs nothing, and halves what a whole model loses.
