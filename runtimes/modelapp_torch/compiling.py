@@ -1,6 +1,7 @@
 """torch.compile at load: the cost is paid before anyone waits, and told."""
 
 import shutil
+import warnings
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,12 @@ def compiled(model: "TensorModel", artefact: Artefact, options: Options) -> None
             help='apt install g++ (and python3-dev), or compile = "off"',
         )
     started = perf_counter()
-    model.program = attrs.evolve(program, target=torch.compile(program.target, dynamic=signature.batched or None))
     try:
-        _run(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler's own parts
+            quick = torch.compile(program.target, dynamic=signature.batched or None)
+            model.program = attrs.evolve(program, target=quick)
+            _run(model)
     except Exception as error:
         raise LoadError(
             f"{key}: {program.where} does not compile: {reason(error)}", model=artefact.name, help='compile = "off"'
