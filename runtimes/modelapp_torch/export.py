@@ -114,7 +114,7 @@ def _export_tensors(artefact: Artefact, options: Options, placement: Placement, 
             model=artefact.name,
         )
     names = _Names(model.signature, example)
-    whole = _Whole(model.program, [spec.name for spec in model.signature.inputs], names.outputs).eval()
+    whole = _Whole(model.program, [spec.name for spec in model.signature.inputs], names.outputs)
     large = sum(weight.nbytes for weight in model.program.target.parameters()) > _INLINE_BYTES
     scripted = isinstance(model.program.target, torch.jit.ScriptModule)
     failures: list[Exception] = []
@@ -146,6 +146,7 @@ class _Whole(torch.nn.Module):
         super().__init__()
         self.target = program.target
         self._program, self._inputs, self._outputs = program, inputs, outputs
+        self.training = False  # not by eval(): the target is in that mode, and an exported program cannot be told
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """As `TensorModel.infer` runs it."""
@@ -221,13 +222,21 @@ def _by_export(
 
 
 def _by_script(whole: torch.nn.Module, example: tuple[torch.Tensor, ...], names: _Names, path: Path) -> None:
+    inputs, module, target = names.inputs, whole, whole.target
+    if isinstance(target, torch.jit.ScriptModule):  # it cannot be traced from outside, and needs no trace
+        module = target
+        forward: Any = target.forward
+        takes = [one.name for one in forward.schema.arguments]
+        given = dict(zip(inputs, example, strict=True))
+        inputs = sorted(inputs, key=takes.index)
+        example = tuple(given[name] for name in inputs)
     torch.onnx.export(
-        whole,
+        module,
         example,
         path,
         dynamo=False,
         dynamic_axes={name: axes for name, axes in names.axes.items() if axes},
-        input_names=names.inputs,
+        input_names=inputs,
         output_names=names.outputs,
         opset_version=_SCRIPT_OPSET,
         verbose=False,
