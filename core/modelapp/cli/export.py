@@ -119,7 +119,7 @@ def _source(job: "Exporting", target: Path, opened: Opened) -> str:
 
 def _table(parity: "Parity") -> Iterator[str]:
     head = ("input", "output", "shape", "max difference", "of the largest", "verdict")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for one in parity.comparisons:
         given = one.given + (f" ({one.runs} runs)" if one.runs > 1 else "")
         numbers = ("-", "-") if one.fault else (f"{one.max_abs:.2e}", f"{one.max_rel:.2e}")
