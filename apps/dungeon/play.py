@@ -1,7 +1,7 @@
 """Plays the adventure in a terminal: keeps the turns, sends them along, and prints the answer as it comes.
 
-    modelapp -C apps/dungeon run
-    python apps/dungeon/play.py
+modelapp -C apps/dungeon run
+python apps/dungeon/play.py
 """
 
 import argparse

@@ -18,7 +18,6 @@ from modelapp.prompts import GenerationRequest, read_request
 from modelapp.runtime import Records, Rows
 from modelapp.sampling import Chosen
 
-
 _LONG_CHARS = 4096
 
 
