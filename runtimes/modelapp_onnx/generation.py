@@ -29,8 +29,8 @@ _BYTES_PER_MB = 1_000_000
 class OnnxTextModel:
     """A loaded model that generates."""
 
-    def __init__(self, engine: "OnnxEngine", text: Text, notes: Sequence[str]) -> None:
-        self.signature = Signature(kind="records", notes=tuple(notes))
+    def __init__(self, engine: "OnnxEngine", text: Text) -> None:
+        self.signature = Signature(kind="records", notes=engine.notes)
         self.device = "cpu"
         self.engine = engine
         self.text = text
@@ -51,6 +51,8 @@ class OnnxEngine:
         self, session: Any, facts: GenerationFacts, capacity: Capacity, *, tokens: int, parked: int, shrinks: bool
     ) -> None:
         self.capacity = capacity
+        self.notes: tuple[str, ...] = ()
+        """For whoever starts the app."""
         self._session = session
         self._facts = facts
         self._table = SlotTable(capacity.slots, tokens, parked=parked)
@@ -187,7 +189,13 @@ class OnnxEngine:
 def load_generating(artefact: Artefact, options: Options, placement: Placement) -> OnnxTextModel:
     """Open an exported folder, or the model.onnx in it. Raises LoadError, naming file and fix."""
     source = artefact.source / _MODEL if artefact.source.is_dir() else artefact.source
-    opened = open_session(attrs.evolve(artefact, source=source), options, placement)
+    engine, _ = engine_of(attrs.evolve(artefact, source=source), options, placement)
+    return OnnxTextModel(engine, Tokenizer.from_folder(source.parent))
+
+
+def engine_of(artefact: Artefact, options: Options, placement: Placement) -> tuple[OnnxEngine, GenerationFacts]:
+    """The engine of an exported file, without a tokenizer, and what the file says of itself. Raises LoadError."""
+    opened = open_session(artefact, options, placement)
     if not opened.on_cpu:
         raise LoadError(
             f"models.{artefact.name}: the onnx runtime generates on the CPU only, not with {opened.providers[0]}",
@@ -195,11 +203,11 @@ def load_generating(artefact: Artefact, options: Options, placement: Placement) 
             help='device = "cpu", or runtime = "torch" with the model\'s own folder',
         )
     facts = facts_of(opened.session, artefact)
-    text = Tokenizer.from_folder(source.parent)
     capacity, tokens = _capacity(facts, artefact, placement)
     parked = placement.slots if placement.reuse_prefixes else 0
     engine = OnnxEngine(opened.session, facts, capacity, tokens=tokens, parked=parked, shrinks=options.arena_shrinkage)
-    return OnnxTextModel(engine, text, opened.notes)
+    engine.notes = opened.notes
+    return engine, facts
 
 
 def _capacity(facts: GenerationFacts, artefact: Artefact, placement: Placement) -> tuple[Capacity, int]:

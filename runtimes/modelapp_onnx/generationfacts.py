@@ -56,8 +56,9 @@ def facts_of(session: Any, artefact: Artefact) -> GenerationFacts:
                 help="export it again: modelapp export MODEL --to onnx",
             )
         known = {field.name for field in attrs.fields(GenerationFacts)}
-        named = {name: value for name, value in values.items() if name in known}
-        return GenerationFacts(**named | {"ends": frozenset(named.get("ends", ()))})
+        named: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+        named["ends"] = frozenset(named.get("ends", ()))
+        return GenerationFacts(**named)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LoadError(
             f"{artefact.source}: its metadata {METADATA} cannot be read: {error}",

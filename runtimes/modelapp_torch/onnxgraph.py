@@ -20,6 +20,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from modelapp.errors import LoadError
+from modelapp_torch.failures import reason
 
 CHUNKS = 4
 """Sequences that may be fed more than one token in one run: further ones take another run."""
@@ -28,6 +29,9 @@ METADATA = "modelapp.generation"
 _NAME = "modelapp_grouped"
 _INLINE_BYTES = 1_500_000_000
 """Larger weights lie beside the file: a protobuf message holds 2 GB at most."""
+_TOLERANCE = 1e-3
+"""How far logits may differ, in parts of their range: the same sums in another order."""
+_OTHERWISE = "serve it with the torch runtime"
 _PLAIN = frozenset({"dropout", "scaling", "sliding_window", "softcap", "is_causal", "position_ids", "use_cache"})
 
 
@@ -52,18 +56,24 @@ class _Group:
 
 
 class _Trial:
-    """Attention as it is, while its shapes are noted."""
+    """Attention by its definition over sequences that lie one behind the other, while its shapes are noted."""
 
-    def __init__(self) -> None:
+    def __init__(self, lengths: Sequence[int]) -> None:
         self.layers: dict[int, _Layer] = {}
+        owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        self._seen = (owner.unsqueeze(0) == owner.unsqueeze(1)).tril()
 
     def __call__(self, layer: int, query: Any, key: Any, value: Any, attributes: dict[str, Any]) -> Any:
         self.layers[layer] = _Layer(query.shape[1], key.shape[1], query.shape[3])
         if value.shape[3] != key.shape[3]:
             raise LoadError("its attention has values of another size than its keys, which the ONNX graph cannot hold")
-        return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=attributes["scale"], enable_gqa=True
-        ).transpose(1, 2)
+        shared = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
+        scores = query @ key.transpose(2, 3) * attributes["scale"]
+        if cap := attributes.get("softcap"):
+            scores = cap * torch.tanh(scores / cap)
+        seen = self._seen & ~self._seen.tril(-attributes.get("local_window_size", len(self._seen)))
+        return (scores.masked_fill(~seen, -torch.inf).softmax(-1) @ value).transpose(1, 2)
 
 
 class _Grouped:
@@ -101,7 +111,7 @@ _attention: ContextVar[_Trial | _Grouped] = ContextVar("attention of the model t
 
 def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **given: Any) -> tuple[Any, None]:
     """Implements the attention function of transformers: query [1, heads, tokens, head_size] and so on."""
-    odd = sorted(name for name, what in given.items() if name not in _PLAIN and what is not None)
+    odd = sorted(name for name, what in given.items() if name not in _PLAIN and what is not None and what is not False)
     if attention_mask is not None or odd:
         what = f"`{odd[0]}`" if odd else "a mask of its own"
         raise LoadError(f"its attention takes {what}, which the ONNX graph has no place for")
@@ -167,7 +177,6 @@ def export_generating(model: Any, folder: Path) -> Sequence[str]:
     kinds = {str(weight.dtype).removeprefix("torch.") for weight in model.parameters()}
     if kinds != {"float32"}:
         raise LoadError(f"its weights are {', '.join(sorted(kinds))}", help='load it with dtype = "float32"')
-    model.set_attn_implementation(_NAME)
     layers, vocabulary = _tried(model)
     program = _exported(model, layers)
     program.model.metadata_props[METADATA] = json.dumps(_facts(model, layers, vocabulary))
@@ -178,25 +187,44 @@ def export_generating(model: Any, folder: Path) -> Sequence[str]:
 
 
 def _tried(model: Any) -> tuple[Sequence[_Layer], int]:
-    """The layers of attention and the vocabulary, by a run over a few tokens."""
-    trial = _Trial()
-    reset = _attention.set(trial)
-    try:
-        with torch.inference_mode():
-            tokens = torch.arange(4).unsqueeze(0)
-            logits = model(input_ids=tokens, position_ids=tokens, use_cache=False).logits
-    except TypeError as error:
-        raise LoadError(f"its forward() does not take positions: {error}") from error
-    finally:
-        _attention.reset(reset)
-    found = [trial.layers[at] for at in sorted(trial.layers)]
-    if not found or sorted(trial.layers) != list(range(len(found))) or len(set(found)) > 1:
+    """Exchange the attention; the layers that have it, and the vocabulary.
+
+    Two sequences in one run must be answered as each alone by the model as it was: so nothing but the attention looks
+    at other tokens, and it is the one that the graph computes. Raises LoadError.
+    """
+    pair = [torch.arange(9) % model.config.get_text_config().vocab_size, torch.arange(5) + 1]
+    trial = _Trial([len(one) for one in pair])
+    with torch.inference_mode():
+        wanted = torch.cat([model(input_ids=one.unsqueeze(0), use_cache=False).logits[0] for one in pair])
+        model.set_attn_implementation(_NAME)
+        positions = torch.cat([torch.arange(len(one)) for one in pair])
+        reset = _attention.set(trial)
+        try:
+            flat = torch.cat(pair).unsqueeze(0)
+            found = model(input_ids=flat, position_ids=positions.unsqueeze(0), use_cache=False).logits[0]
+        except LoadError:
+            raise
+        except Exception as error:  # of code that nobody here has seen
+            why = f"{type(model).__name__} raises with its attention exchanged: {reason(error)}"
+            raise LoadError(why, help=_OTHERWISE) from error
+        finally:
+            _attention.reset(reset)
+    layers = [trial.layers[at] for at in sorted(trial.layers)]
+    if not layers:
         raise LoadError(
-            f"{type(model).__name__} keeps {len(found)} layers of attention that the ONNX graph can hold, which is not "
-            "all of its memory",
-            help="serve it with the torch runtime",
+            f"the attention of {type(model).__name__} is code of its own, which cannot be exchanged for the graph's",
+            help=_OTHERWISE,
         )
-    return found, logits.shape[-1]
+    if sorted(trial.layers) != list(range(len(layers))) or len(set(layers)) > 1:
+        raise LoadError(f"the layers of {type(model).__name__} differ, which the graph cannot hold", help=_OTHERWISE)
+    off = float((found - wanted).abs().max() / (wanted.max() - wanted.min()))
+    if not off < _TOLERANCE:
+        raise LoadError(
+            f"{type(model).__name__} answers otherwise with its attention exchanged: logits differ by {off:.1%} of "
+            "their range, so something else in it looks at other tokens",
+            help=_OTHERWISE,
+        )
+    return layers, wanted.shape[-1]
 
 
 def _facts(model: Any, layers: Sequence[_Layer], vocabulary: int) -> dict[str, Any]:
@@ -253,7 +281,7 @@ def _exported(model: Any, layers: Sequence[_Layer]) -> Any:
             )
         except torch.onnx.OnnxExporterError as error:
             reason = " ".join(str(error.__cause__ or error).split())
-            raise LoadError(f"torch.onnx cannot write it: {reason}", help="serve it with the torch runtime") from error
+            raise LoadError(f"torch.onnx cannot write it: {reason}", help=_OTHERWISE) from error
 
 
 def _example(tokens: int, rows: int, capacity: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

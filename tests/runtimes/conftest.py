@@ -220,3 +220,53 @@ def load_torch(tmp_path: Path) -> Iterator[LoadTorch]:
     yield load
     for model in opened:
         model.close()
+
+
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Any]]:
+    """A tiny decoder with random weights, by its family: the folder it was exported into, and transformers' model."""
+    import torch
+    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig
+
+    from modelapp_torch.onnxgraph import export_generating
+
+    configs: dict[str, Any] = {
+        "gpt2": GPT2Config(
+            n_layer=2, n_embd=64, n_head=4, vocab_size=96, n_positions=64, bos_token_id=0, eos_token_id=1
+        ),
+        "llama": LlamaConfig(
+            num_hidden_layers=2,
+            hidden_size=72,
+            intermediate_size=96,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            vocab_size=96,
+            max_position_embeddings=64,
+            tie_word_embeddings=True,
+        ),
+        "mistral": MistralConfig(
+            num_hidden_layers=2,
+            hidden_size=64,
+            intermediate_size=96,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            vocab_size=96,
+            max_position_embeddings=64,
+            sliding_window=8,
+        ),
+    }  # fmt: skip
+    made: dict[str, tuple[Path, Any]] = {}
+
+    def make(family: str) -> tuple[Path, Any]:
+        if family not in made:
+            torch.manual_seed(0)
+            model = AutoModelForCausalLM.from_config(configs[family]).eval()
+            for weight in model.parameters():
+                weight.data.add_(torch.randn_like(weight) * 0.05)
+            folder = tmp_path_factory.mktemp(family)
+            model.save_pretrained(folder / "plain")
+            export_generating(model, folder)
+            made[family] = folder, AutoModelForCausalLM.from_pretrained(folder / "plain").eval()
+        return made[family]
+
+    return make
