@@ -4,7 +4,8 @@
     python bench/generation.py --threads 1 --rounds 2 --onnx EXPORTED --onnx-int8 QUANTIZED
 
 Each round visits every way in turn, in one process; a ratio is the median over rounds of one way's tokens a second
-over those of `generate`, one prompt after the other, in the same round. Also: whether the likeliest tokens are the
+over those of `generate`, one prompt after the other, in the same round. On a machine that others use too, look at the
+ratio of the processor's seconds, which counts what the ways themselves took. Also: whether the likeliest tokens are the
 same alone and in company, how long others wait for a token while a long prompt is read, and how much of the memory's
 bandwidth a step of one sequence uses, whose every weight must be read.
 """
@@ -100,11 +101,12 @@ def _measure(arguments: argparse.Namespace) -> Any:
         CONTINUOUS: generators.continuous(plain.__class__.from_pretrained(folder).eval()),
     } | {name: generators.engine(model) for name, model in (exact | rough).items()}
     todo = generators.jobs(arguments.requests)
-    rates, answers = _rounds(ways, todo, arguments.rounds)
+    rates, costs, answers = _rounds(ways, todo, arguments.rounds)
     alone = {name: [ways[name]([job])[0] for job in todo] for name in exact}
     single = generators.torch_model(folder, threads, slots=1)
     return {
         "rates": rates,
+        "processor_s_a_token": costs,
         "as_generate": {name: _equal(answers[name], answers[NAIVE]) for name in ways},
         "as_alone": {name: _equal(answers[name], alone[name]) for name in alone},
         "beside_a_long_prompt": {name: asyncio.run(_beside(model)) for name, model in exact.items()},
@@ -114,20 +116,23 @@ def _measure(arguments: argparse.Namespace) -> Any:
 
 def _rounds(
     ways: Mapping[str, generators.Way], todo: Sequence[generators.Job], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, Any]]:
+) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, Any]]:
+    """Of each way: tokens a second and processor seconds a token, by rounds; and what it answered last."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
+    costs: dict[str, list[float]] = {name: [] for name in ways}
     answers: dict[str, Any] = {}
     tokens = sum(job.tokens for job in todo)
     for way in ways.values():
         way(todo[:2])  # memory is fetched, threads are started
     for turn in range(rounds):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             answers[name] = way(todo)
             rates[name].append(tokens / (time.perf_counter() - started))
-        shown = ", ".join(f"{name} {kept[-1]:.1f}" for name, kept in rates.items())
-        print(f"  round {turn + 1}: {shown} tokens/s", file=sys.stderr, flush=True)
-    return rates, answers
+            costs[name].append((time.process_time() - busy) / tokens)
+            shown = f"{rates[name][-1]:.1f} tokens/s, {costs[name][-1] * 1e3:.1f} ms of the processor a token"
+            print(f"  round {turn + 1}: {name}: {shown}", file=sys.stderr, flush=True)
+    return rates, costs, answers
 
 
 def _equal(first: Sequence[Any], second: Sequence[Any]) -> str:
@@ -197,13 +202,15 @@ def _bandwidth(model: Any, folder: Path) -> dict[str, float]:
 
 
 def _report(threads: int, found: Any) -> list[str]:
-    naive = found["rates"][NAIVE]
+    naive, costs = found["rates"][NAIVE], found["processor_s_a_token"]
     lines = [f"\n### {threads} thread{'s' * (threads > 1)}"]
-    lines += ["| way | tokens/s | over one by one | as `generate` | alone = in company |", "|---|---:|---:|---:|---:|"]
+    lines += ["| way | tokens/s | over one by one | in processor seconds | as `generate` | alone = in company |"]
+    lines += ["|---|---:|---:|---:|---:|---:|"]
     for name, rates in found["rates"].items():
         ratio = median(rate / base for rate, base in zip(rates, naive, strict=True))
-        alone = found["as_alone"].get(name, "")
-        lines.append(f"| {name} | {median(rates):.1f} | {ratio:.2f} | {found['as_generate'][name]} | {alone} |")
+        spared = median(base / cost for cost, base in zip(costs[name], costs[NAIVE], strict=True))
+        equal = f"{found['as_generate'][name]} | {found['as_alone'].get(name, '')}"
+        lines.append(f"| {name} | {median(rates):.1f} | {ratio:.2f} | {spared:.2f} | {equal} |")
     for name, beside in found["beside_a_long_prompt"].items():
         lines.append(
             f"\n{name}, {BESIDE} sequences while a prompt of {LONG_TOKENS} tokens is read: step"
