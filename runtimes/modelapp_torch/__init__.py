@@ -67,6 +67,7 @@ SPEC = RuntimeSpec(
         "AOTI_RUNTIME_CHECK_INPUTS": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
+        "TQDM_DISABLE": "1",  # bars of loads: nobody sees them, and they fill the log
     },
     probe=probe,
     numeric_stack=("torch", "transformers", "tokenizers", "safetensors"),
