@@ -90,9 +90,16 @@ class Model:
     warmup_calls: int = key("runs on a warm-up example before the model counts as ready", default=1, min=0)
     preprocess: str = key('"file.py:function" applied to one request before the model', default="")
     postprocess: str = key('"file.py:function" applied to one answer after the model', default="")
-    generation: Generation = key("how it generates; [models.NAME.generation]", factory=Generation)
+    generation_table: Generation | None = key(
+        "how it generates; [models.NAME.generation]", default=None, name="generation"
+    )
     options: Any = attrs.field(default=None, metadata={"plugin": "runtime"})
     """[models.NAME.<runtime>], as an instance of the runtime's options class."""
+
+    @property
+    def generation(self) -> Generation:
+        """How it generates, where it does: what app.toml says, and the defaults."""
+        return self.generation_table or Generation()
 
 
 @attrs.frozen(kw_only=True)

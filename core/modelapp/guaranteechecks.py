@@ -119,12 +119,14 @@ def _streams(exam: Examination, latency: Latency, path: KeyPath) -> None:
         return
     name, place = asked[0].name, (*path, keys[0])
     message = f'"{keys[0]}" is about streams, and endpoint "{name}" does not stream'
-    edit = (
-        None
-        if exam.sources.holds(("endpoints", name, "stream"))
-        else exam.sources.insert(("endpoints", name), "stream = true")
-    )
-    advice = f"write stream = true in [endpoints.{name}], or remove it"
+    from modelapp import taskchecks  # spent only where there is something to say
+
+    if taskchecks.obstacle(exam, asked[0]) is not None:
+        advice, edit = "remove it", exam.sources.remove(place)
+    else:
+        advice = f"write stream = true in [endpoints.{name}], or remove it"
+        written = exam.sources.holds(("endpoints", name, "stream"))
+        edit = None if written else exam.sources.insert(("endpoints", name), "stream = true")
     exam.add("MA065", message, place, "its answer comes in one piece", advice, at="key", edit=edit)
 
 

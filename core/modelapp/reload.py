@@ -97,11 +97,11 @@ def _action(
         gone = any(file not in new.code for file in changed)  # what imported it can no longer be told
         if gone or not {reference[0], *imports(reference[0])}.isdisjoint(changed):
             return "load"  # its class, or what that is built of, has changed
-    return "tune" if _differ(before, model, (*_TUNED, "generation")) else "keep"
+    return "tune" if _differ(before, model, (*_TUNED, "generation_table")) else "keep"
 
 
 def _loads_otherwise(before: Model, model: Model) -> bool:
-    others = [one.name for one in attrs.fields(Model) if one.name not in (*_TUNED, *_AROUND, "generation")]
+    others = [one.name for one in attrs.fields(Model) if one.name not in (*_TUNED, *_AROUND, "generation_table")]
     if model.task in TASKS and TASKS[model.task].generates:
         others.append("max_batch_size")  # its slots
     laid_out = [one.name for one in attrs.fields(Generation) if one.name not in _TUNED_GENERATION]

@@ -1,5 +1,7 @@
 """What models do and how they generate: words that a runtime knows, numbers that fit, endpoints that can stream."""
 
+import attrs
+
 from modelapp.app import Endpoint, Model
 from modelapp.document import At, table_name
 from modelapp.examination import Examination
@@ -91,9 +93,9 @@ def _set(exam: Examination, message: str, label: str, key: KeyPath, value: int, 
 def _not_generating(exam: Examination, model: Model, spec: RuntimeSpec, path: KeyPath) -> None:
     table = (*path, "generation")
     at: At = "header" if exam.sources.written(table, "header") else "key"
-    words = [name for name, task in TASKS.items() if task.generates and {name, "*"} & spec.tasks]
+    words = _streaming_tasks(spec)
     advice, edit = "remove it", exam.sources.remove(table)
-    if not model.task and words and "generate" in spec.capabilities:
+    if not model.task and words:
         line = f"task = {toml(words[0])}"
         advice, edit = f"add {line} to [models.{model.name}], or remove this", exam.sources.insert(path, line)
     elif "generate" not in spec.capabilities:
@@ -102,38 +104,55 @@ def _not_generating(exam: Examination, model: Model, spec: RuntimeSpec, path: Ke
     exam.add("MA077", f'model "{model.name}" does not generate token by token', table, label, advice, at=at, edit=edit)
 
 
+@attrs.frozen
+class Obstacle:
+    """Why an endpoint cannot stream, and the place in the file that says so."""
+
+    why: str
+    place: KeyPath
+    at: At = "value"
+    notes: tuple[str, ...] = ()
+
+
 def check_stream(exam: Examination, endpoint: Endpoint) -> None:
     """Whether an endpoint with `stream = true` ends with a model that streams, with nothing behind it."""
+    found = obstacle(exam, endpoint)
+    if found is None:
+        return
+    key = ("endpoints", endpoint.name, "stream")
+    message, advice, edit = f'endpoint "{endpoint.name}" cannot stream', "leave stream out", exam.sources.remove(key)
+    related = exam.sources.related(found.place, found.why, found.at)
+    exam.add("MA078", message, key, found.why, advice, edit=edit, related=related, notes=found.notes)
+
+
+def obstacle(exam: Examination, endpoint: Endpoint) -> Obstacle | None:
+    """What keeps an endpoint from streaming; None where nothing does, or where that cannot be told."""
     path: KeyPath = ("endpoints", endpoint.name)
     name, place = endpoint.model, (*path, "model")
     if endpoint.steps:
         name, place = endpoint.steps[-1].run, (*path, "steps", len(endpoint.steps) - 1, "run")
     if endpoint.split is not None:
-        _cannot(exam, endpoint, (*path, "split"), "its arms answer in one piece", "key")
-    elif endpoint.postprocess:
-        _cannot(exam, endpoint, (*path, "postprocess"), "it works on whole answers")
-    elif name not in exam.app.models:
-        if ":" in name:
-            _cannot(exam, endpoint, place, "a function answers in one piece")
-    else:
-        _by(exam, endpoint, exam.app.models[name], place)
+        return Obstacle("its arms answer in one piece", (*path, "split"), "key")
+    if endpoint.postprocess:
+        return Obstacle("it works on whole answers", (*path, "postprocess"))
+    if name in exam.app.models:
+        return _of_model(exam, exam.app.models[name], place)
+    return Obstacle("a function answers in one piece", place) if ":" in name else None
 
 
-def _by(exam: Examination, endpoint: Endpoint, model: Model, place: KeyPath) -> None:
+def _of_model(exam: Examination, model: Model, place: KeyPath) -> Obstacle | None:
     spec = exam.plugins.runtimes.get(model.runtime)
     if model.postprocess:
-        _cannot(exam, endpoint, ("models", model.name, "postprocess"), "it works on whole answers")
-    elif spec is not None and not generates(model, spec) and "stream" not in spec.capabilities:
-        told = f'model "{model.name}" answers in one piece'
-        words = ", ".join(toml(word) for word, task in TASKS.items() if task.generates and word in spec.tasks)
-        notes = (f"of the {spec.name} runtime, models of these tasks stream: {words or 'none'}",)
-        _cannot(exam, endpoint, place, told, notes=notes)
+        return Obstacle("it works on whole answers", ("models", model.name, "postprocess"))
+    if spec is None or generates(model, spec) or "stream" in spec.capabilities:
+        return None
+    words = ", ".join(map(toml, _streaming_tasks(spec)))
+    notes = (f"of the {spec.name} runtime, models of these tasks stream: {words or 'none'}",)
+    return Obstacle(f'model "{model.name}" answers in one piece', place, notes=notes)
 
 
-def _cannot(
-    exam: Examination, endpoint: Endpoint, place: KeyPath, why: str, at: At = "value", notes: tuple[str, ...] = ()
-) -> None:
-    key = ("endpoints", endpoint.name, "stream")
-    message, advice, edit = f'endpoint "{endpoint.name}" cannot stream', "leave stream out", exam.sources.remove(key)
-    related = exam.sources.related(place, why, at)
-    exam.add("MA078", message, key, why, advice, edit=edit, related=related, notes=notes)
+def _streaming_tasks(spec: RuntimeSpec) -> list[str]:
+    """The tasks by which a runtime's models answer token by token."""
+    if "generate" not in spec.capabilities:
+        return []
+    return [name for name, task in TASKS.items() if task.generates and {name, "*"} & spec.tasks]

@@ -20,11 +20,15 @@ runtime = "null"
 [models.slow]
 source = "app.toml"
 runtime = "null"
+[models.words]
+source = "app.toml"
+runtime = "null"
+task = "text-generation"
 
 [endpoints.price]
 model = "fast"
 [endpoints.talk]
-model = "slow"
+model = "words"
 stream = true
 [endpoints.both]
 split = { arms = { fast = 50, slow = 50 } }

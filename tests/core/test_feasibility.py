@@ -68,6 +68,7 @@ def test_every_limit_beyond_the_time_of_an_answer_is_told(dungeon):
     """At once, those of streams included."""
     limits = "p50_ms = 2500\np95_ms = 3000\np95_first_token_ms = 4000"
     text = APP.replace("p95_ms = 200", limits).replace("timeout_s = 2", "timeout_s = 2\nstream = true")
+    text = text.replace("max_wait_ms = 50", 'task = "text-generation"')
     problems = dungeon.everything(text)
     assert [problem.source for problem in problems] == limits.split("\n")
     for problem in reversed(problems):

@@ -116,10 +116,10 @@ def test_defaults_come_from_the_table_and_can_be_tuned() -> None:
     async def work(lane: GenerationLane) -> None:
         row = {"prompt": "a cave", "ignore_end": True}
         assert (await lane.infer([row], call()))[0]["completion_tokens"] == 3
-        lane.tune(table(generation=Generation(max_tokens=5)))
+        lane.tune(table(generation_table=Generation(max_tokens=5)))
         assert (await lane.infer([row], call()))[0]["completion_tokens"] == 5
 
-    run(work, table(generation=Generation(max_tokens=3)))
+    run(work, table(generation_table=Generation(max_tokens=3)))
 
 
 def test_fewer_slots_than_asked_are_told() -> None:

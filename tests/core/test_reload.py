@@ -49,10 +49,10 @@ def test_the_same_files_cost_nothing():
         ({"max_wait_ms": 5.0}, "tune"),
         ({"max_queue": 9}, "tune"),
         ({"concurrency": 2}, "tune"),
-        ({"generation": Generation(max_tokens=9, temperature=1.0, step_tokens=64)}, "tune"),
-        ({"generation": Generation(context_tokens=512)}, "load"),
-        ({"generation": Generation(cache_mb=9)}, "load"),
-        ({"generation": Generation(reuse_prefixes=False)}, "load"),
+        ({"generation_table": Generation(max_tokens=9, temperature=1.0, step_tokens=64)}, "tune"),
+        ({"generation_table": Generation(context_tokens=512)}, "load"),
+        ({"generation_table": Generation(cache_mb=9)}, "load"),
+        ({"generation_table": Generation(reuse_prefixes=False)}, "load"),
         ({"task": "embeddings"}, "load"),
         ({"rerun": False}, "tune"),
         ({"preprocess": "handlers.py:f"}, "keep"),
@@ -77,7 +77,7 @@ def test_a_key_that_nobody_thought_of_is_loaded_again():
     told = {
         name: planned(changed(**{name: object()})).models["graph"]
         for name in (one.name for one in attrs.fields(Model))
-        if name not in ("name", "source", "generation")
+        if name not in ("name", "source", "generation_table")
     }
     cheap = {name for name, action in told.items() if action != "load"}
     assert cheap == {
