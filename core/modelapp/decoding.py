@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -72,12 +73,11 @@ class Decoding(Work):
         """Whether the model still reads what was given to it: more than the one token chosen last is to be fed."""
         return not self.chosen
 
-    def feed(self, tokens: int) -> Feed:
+    def feed(self, slot: int, tokens: int) -> Feed:
         """The next so many tokens for the engine; `pending` keeps them until `fed`."""
-        assert self.slot is not None
         if tokens == len(self.pending):
-            return Feed(self.slot, tuple(self.pending), wanted=True)
-        return Feed(self.slot, tuple(self.pending[at] for at in range(tokens)), wanted=False)
+            return Feed(slot, tuple(self.pending), wanted=True)
+        return Feed(slot, tuple(islice(self.pending, tokens)), wanted=False)
 
     def fed(self, tokens: int) -> None:
         """The engine has taken so many."""

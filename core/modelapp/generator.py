@@ -17,6 +17,7 @@ from modelapp.current import work_for
 from modelapp.decoding import Decoding, Fragment
 from modelapp.errors import ModelDied, NotReady, RequestError
 from modelapp.generating import TextModel
+from modelapp.masking import scrubbed
 from modelapp.observing import ModelFigures, Observers
 from modelapp.prompts import GenerationRequest
 from modelapp.stepmeter import StepMeter
@@ -220,7 +221,7 @@ class Generator:
                 continue
             try:
                 fragment = one.accept(outcome, now_s)
-            except Exception as broken:  # the tokenizer is a plugin's; the others' steps go on
+            except BaseException as broken:  # the tokenizer is a plugin's, and may panic; the others' steps go on
                 failed.append((one, broken))
             else:
                 told += [(one, fragment)] if fragment is not None else []
@@ -252,14 +253,17 @@ class Generator:
         if ticket.over:
             return
         self.schedule.drop(ticket.decodings, self._clock())
-        told = work_for((ticket.call,), self._told, error)  # its log line tells whose it is
+        told = work_for((ticket.call,), self._told, ticket, error)  # its log line tells whose it is
         self._meter.failed(ticket.call, ticket.decodings, self._clock())
         ticket.end(told)
 
-    def _told(self, error: BaseException) -> RequestError:
-        if isinstance(error, RequestError):
-            return error.again()  # a fresh one each: many must not share a traceback
-        return failure(f'model "{self._name}"', error, self._root, private=self.private)
+    def _told(self, ticket: Ticket, error: BaseException) -> RequestError:
+        if not isinstance(error, RequestError):
+            return failure(f'model "{self._name}"', error, self._root, private=self.private)
+        if self.private:
+            request = ticket.decodings[0].request
+            return scrubbed(error, [self._model.text.decode(request.prompt), *request.stop])
+        return error.again()  # a fresh one each: many must not share a traceback
 
     def _bury(self, died: ModelDied) -> None:
         """Nobody waits for a dead model, and whoever is told is told once."""

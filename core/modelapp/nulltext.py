@@ -51,13 +51,16 @@ class NullEngine:
 
     def __init__(self, options: RuntimeOptions, placement: Placement, *, wait: Wait = threading.Event.wait) -> None:
         context = placement.context_tokens or CONTEXT_TOKENS
+        self._tokens_left = options.cache_tokens or placement.slots * context
         self.capacity = Capacity(
-            slots=placement.slots, context_tokens=context, vocabulary=VOCABULARY, ends=frozenset({END})
+            slots=placement.slots,
+            context_tokens=min(context, self._tokens_left),
+            vocabulary=VOCABULARY,
+            ends=frozenset({END}),
         )
         self.steps = 0
         self._options = options
         self._wait = wait
-        self._tokens_left = options.cache_tokens or placement.slots * context
         self._rooms: dict[int, int] = {}
         self._fed: dict[int, list[int]] = {}
 

@@ -17,7 +17,10 @@ MOST_STOPS = 16
 MOST_STOP_CHARS = 1000
 MOST_LOGPROBS = 20
 MOST_STOP_TOKENS = 128
+MOST_BIASES = 1024
 _MOST_PENALTY = 100.0
+_LEAST_REPETITION = 0.01
+"""Divided by less, a logit may become infinite."""
 _MOST_BIAS = 1e6
 _CHARS_PER_TOKEN = 32
 """No text has more characters a token than this on average; a longer one is refused before time is spent on it."""
@@ -58,7 +61,7 @@ def read_request(
         top_k=given.whole("top_k", 0) or 0,
         top_p=given.number("top_p", 0.0, 1.0, 1.0, over=True),
         min_p=given.number("min_p", 0.0, 1.0, 0.0),
-        repetition_penalty=given.number("repetition_penalty", 0.0, _MOST_PENALTY, 1.0, over=True),
+        repetition_penalty=given.number("repetition_penalty", _LEAST_REPETITION, _MOST_PENALTY, 1.0),
         presence_penalty=given.number("presence_penalty", -_MOST_PENALTY, _MOST_PENALTY, 0.0),
         frequency_penalty=given.number("frequency_penalty", -_MOST_PENALTY, _MOST_PENALTY, 0.0),
         logit_bias=given.bias("logit_bias", vocabulary),
@@ -98,6 +101,8 @@ def _prompt(given: "_Given", text: Text, capacity: Capacity) -> tuple[int, ...]:
         _check_chars(field, len(prompt), allowed)
         _check_characters(field, prompt)
         tokens = text.encode(prompt)
+    elif isinstance(prompt, list | tuple) and len(prompt) > allowed:  # refused unread
+        tokens = prompt
     else:
         tokens = given.ids(field, capacity.vocabulary, None, "a string, or a list of token ids")
     if not tokens:
@@ -243,6 +248,8 @@ class _Given:
             return {}
         if not isinstance(value, Mapping):
             raise self._wrong(name, "an object of token ids and numbers", value)
+        if len(value) > MOST_BIASES:
+            raise InvalidInput(f"{name} holds {len(value)} tokens; the most are {MOST_BIASES}", field=name)
         read: dict[int, float] = {}
         for key, change in value.items():
             token = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 10 else key

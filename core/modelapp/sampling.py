@@ -122,6 +122,8 @@ class Sampler:
     def _told(self, logits: "NDArray[np.float32]", token: int, count: int) -> Chosen:
         np = self._np
         peak = logits.max()
+        if not np.isfinite(peak):  # at a token that could not be chosen
+            raise ModelFailed(_complaint(float(peak), True))
         log_sum = float(peak) + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
         likeliest = largest(logits, min(count, logits.size)) if count else ()
         top = tuple((int(one), float(logits[one]) - log_sum) for one in likeliest if logits[one] > -np.inf)

@@ -1,12 +1,12 @@
 """One step on an engine: slots freed and given, tokens fed, the next ones chosen. Runs on the model's own thread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
 from modelapp.batching import OVER
 from modelapp.decoding import Decoding
-from modelapp.errors import RequestError
+from modelapp.errors import OutOfMemory
 from modelapp.generating import Feed, Generates
 from modelapp.isolation import run_isolated
 from modelapp.sampling import Chosen
@@ -18,20 +18,22 @@ def run_step(engine: Generates, step: Step, *, rerun: bool = True, clock: Callab
 
     `rerun`: a step that fails is split and run again, so that only the offender fails.
     """
-    for slot in step.release:
-        engine.release(slot)
+    while step.release:
+        engine.release(step.release.pop(0))
     joined = _admit(engine, step, clock)
     writing = [one for one in step.writing if one.state is not OVER]
     reading = [one for one in (*step.reading, *joined) if one.state is not OVER]
     shares = fair_shares([len(one.pending) for one in reading], step.budget)
-    step.fed = dict.fromkeys(writing, 1) | {one: share for one, share in zip(reading, shares, strict=True) if share}
-    if not step.fed:
+    fed = dict.fromkeys(writing, 1) | {one: share for one, share in zip(reading, shares, strict=True) if share}
+    feeds = _feeds(fed)
+    step.fed = {one: fed[one] for one in feeds}
+    if not feeds:
         return
-    members = list(step.fed)
+    members = list(feeds)
     started_s = clock()
 
     def attempt(part: Sequence[Decoding]) -> Sequence[Any]:
-        return _logits(engine, [one.feed(step.fed[one]) for one in part])
+        return _logits(engine, [feeds[one] for one in part])
 
     isolated = run_isolated(members, attempt, split=rerun)
     step.infer_s = clock() - started_s
@@ -42,21 +44,33 @@ def run_step(engine: Generates, step: Step, *, rerun: bool = True, clock: Callab
 
 def _admit(engine: Generates, step: Step, clock: Callable[[], float]) -> list[Decoding]:
     """Those that got a slot, in their order, up to the first for whom there is no room."""
-    joined = []
+    joined: list[Decoding] = []
     for one in step.joining:
         if one.state is OVER:
             continue
         try:
             if not engine.has_room(one.room):
+                if not (step.writing or step.reading or joined):
+                    step.outcomes[one] = OutOfMemory(f"{one.room} tokens do not fit into memory that nobody else uses")
                 break
             one.slot, feed = engine.admit(one.request.prompt, one.room)
-        except Exception as error:  # of this request alone: its prompt may be what the engine stumbles over
+            one.pending.extend(feed)
+        except BaseException as error:  # of this request alone: its prompt may be what the engine stumbles over
             step.outcomes[one] = error
             continue
-        one.pending.extend(feed)
         one.started_s = clock()
         joined.append(one)
     return joined
+
+
+def _feeds(fed: Mapping[Decoding, int]) -> dict[Decoding, Feed]:
+    """What each is fed. Whoever leaves meanwhile loses its slot to the next step, not to this one."""
+    feeds = {}
+    for one, tokens in fed.items():
+        slot = one.slot  # read once: the loop's thread may take it at any moment
+        if slot is not None:
+            feeds[one] = one.feed(slot, tokens)
+    return feeds
 
 
 def _logits(engine: Generates, feeds: Sequence[Feed]) -> Sequence[Any]:
@@ -65,13 +79,13 @@ def _logits(engine: Generates, feeds: Sequence[Feed]) -> Sequence[Any]:
     return [next(rows) if feed.wanted else None for feed in feeds]
 
 
-def _chosen(one: Decoding, logits: Any, tokens: int) -> Chosen | RequestError | None:
+def _chosen(one: Decoding, logits: Any, tokens: int) -> Chosen | Exception | None:
     one.fed(tokens)
     if logits is None:
         return None
     try:
         return one.choose(logits)
-    except RequestError as error:
+    except Exception as error:  # logits of another size than was promised, too: the mates' are judged by themselves
         return error
 
 

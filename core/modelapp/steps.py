@@ -18,14 +18,14 @@ from modelapp.drainrate import DrainRate
 from modelapp.errors import QueueFull
 from modelapp.sampling import Chosen
 
-_MOST_SLOWER = 0.7
+_MOST_SLOWER = 0.5
 """How much longer a step may take for reading prompts than without, so that nobody who is written for waits long."""
 _FIRST_SHARE = 32
 """Tokens of prompts in a step while nothing is known of what a token takes."""
 
 
 class Step:
-    """One run of the model. Whoever runs it first releases `release`, then admits `joining` while there is room."""
+    """One run of the model. Whoever runs it first empties `release`, then admits `joining` while there is room."""
 
     __slots__ = (
         "budget", "deserted_s", "ended_s", "error", "extra_runs", "fed", "infer_s", "joining", "outcomes", "reading",
@@ -35,7 +35,7 @@ class Step:
     def __init__(
         self,
         *,
-        release: Sequence[int],
+        release: list[int],
         joining: Sequence[Decoding],
         reading: Sequence[Decoding],
         writing: Sequence[Decoding],
@@ -43,6 +43,7 @@ class Step:
         started_s: float,
     ) -> None:
         self.release = release
+        """Slots to take back; whoever runs the step takes each off the list."""
         self.joining = joining
         self.reading = reading
         self.writing = writing
@@ -175,6 +176,7 @@ class Schedule:
         """A step has run, whatever came of it. Those that it admitted are active, unless nobody waits for them."""
         self.running = None
         step.ended_s = now_s
+        self._release[:0] = step.release  # where it failed before it came so far
         self._door = [
             one for one in self._door if one.slot is None and one.state is not OVER and one not in step.outcomes
         ]
@@ -208,7 +210,7 @@ class Schedule:
             return
         if one.state is WAITING:
             self._queue.remove(one)
-        elif one in self._door and (self.running is None or one not in self.running.joining):
+        elif one in self._door:
             self._door.remove(one)
         one.state = OVER
         if one in self.active:  # a slot that is being given by the running step is freed when that has ended

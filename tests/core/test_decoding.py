@@ -35,10 +35,10 @@ def say(one: Decoding, text: str | bytes) -> list[tuple[str, str | None]]:
 def test_a_prompt_is_fed_in_parts_and_logits_are_wanted_after_the_last() -> None:
     """Tokens stay until they are told as fed, so that a failed step can feed them again."""
     one = begun()
-    assert one.feed(1) == one.feed(1) == Feed(4, (97,), wanted=False)
+    assert one.feed(4, 1) == one.feed(4, 1) == Feed(4, (97,), wanted=False)
     assert one.reading
     one.fed(1)
-    assert one.feed(1) == Feed(4, (98,), wanted=True)
+    assert one.feed(4, 1) == Feed(4, (98,), wanted=True)
 
 
 def test_a_chosen_token_is_what_is_fed_next() -> None:
@@ -47,7 +47,7 @@ def test_a_chosen_token_is_what_is_fed_next() -> None:
     one.fed(2)
     say(one, "c")
     assert not one.reading
-    assert one.feed(1) == Feed(4, (99,), wanted=True)
+    assert one.feed(4, 1) == Feed(4, (99,), wanted=True)
 
 
 def test_half_a_character_is_not_shown() -> None:
