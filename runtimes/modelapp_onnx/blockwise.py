@@ -32,7 +32,9 @@ def write_blockwise(model: Any, made: Path, *, large: bool) -> None:
     _turn_weights(model.graph)
     whole = ONNXModel(model)
     whole.replace_gemm_with_matmul()
-    quantizer = MatMulNBitsQuantizer(whole.model, bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=_BY_INT8)
+    quantizer: Any = MatMulNBitsQuantizer(
+        whole.model, bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=_BY_INT8
+    )
     quantizer.process()
     quantizer.model.save_model_to_file(str(made), large)
 

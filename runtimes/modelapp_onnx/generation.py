@@ -117,8 +117,7 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Free the session and the caches."""
-        self._binding = self._session = None
-        self._caches = None  # type: ignore[assignment]  # nothing is called any more
+        del self._binding, self._session, self._caches  # nothing is called any more
 
     def _rows(self, feeds: Sequence[Feed]) -> list[RowFeed]:
         """The feeds by row. Raises OutOfMemory: the graph itself would write beyond a row's end."""
