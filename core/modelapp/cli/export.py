@@ -164,7 +164,8 @@ def _conclude(
             f" largest value, {parity.worst.tolerance:g} is allowed"
         )
     if kept:
-        console.result(f"written: {shown(target)}\n\nto serve it, in app.toml:\n{job.use(source)}")
+        outside = "move it below the folder of app.toml, and there" if Path(source).is_absolute() else "in app.toml"
+        console.result(f"written: {shown(target)}\n\nto serve it, {outside}:\n{job.use(source)}")
 
 
 @contextlib.contextmanager
