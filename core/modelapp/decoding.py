@@ -29,7 +29,7 @@ class Decoding(Work):
     """One of the answers to a request. As a work of the queue it is one row."""
 
     __slots__ = (
-        "_answer", "_ends", "_sampler", "_shown", "chosen", "finish_reason", "first_s", "index", "last_s", "pending",
+        "_answer", "_ends", "_sampler", "_shown", "chosen", "finish_reason", "index", "last_s", "pending",
         "request", "room", "slot", "started_s", "texts", "ticket",
     )  # fmt: skip
 
@@ -60,8 +60,8 @@ class Decoding(Work):
         self.chosen: list[Chosen] = []
         self.texts: list[str] = []
         self.finish_reason: FinishReason | None = None
-        self.started_s = self.first_s = self.last_s = 0.0
-        """When it got its slot, its first token and its last one."""
+        self.started_s = self.last_s = 0.0
+        """When it got its slot, and its last token."""
         self._ends = frozenset() if request.ignore_end else frozenset(ends)
         never = self._ends | request.stop_tokens  # before min_tokens
         self._sampler = Sampler(request.sampling, seed=seed, prompt=request.prompt, ends=never)
@@ -90,7 +90,6 @@ class Decoding(Work):
 
     def accept(self, chosen: Chosen, now_s: float) -> Fragment | None:
         """Go on with a token; what may be shown by now, if anything. `finish_reason` is set where it was the last."""
-        self.first_s = self.first_s or now_s
         self.last_s = now_s
         token = chosen.token
         if token in self._ends or token in self.request.stop_tokens:

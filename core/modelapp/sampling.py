@@ -78,7 +78,10 @@ class Sampler:
         peak = float(adjusted[best])
         if not -float("inf") < peak < float("inf"):
             raise ModelFailed(_complaint(peak, adjusted is logits))
-        token = best if self._dice is None else self._draw(adjusted, peak, float(self._dice.random()))
+        token = best
+        if self._dice is not None:
+            with self._np.errstate(over="ignore"):  # far below the peak, at a low temperature: no chance at all
+                token = self._draw(adjusted, peak, float(self._dice.random()))
         self._chosen += 1
         if self._tally is not None:
             self._tally.add(token)
@@ -109,8 +112,7 @@ class Sampler:
             return int(logits.argmax())
         ids = largest(logits, top_k) if top_k else None
         below = (logits if ids is None else logits[ids]) - np.float32(peak)
-        with np.errstate(over="ignore"):  # far below the peak, at a low temperature: no chance at all
-            below *= np.float32(1.0 / max(sampling.temperature, _COLDEST))
+        below *= np.float32(1.0 / max(sampling.temperature, _COLDEST))
         weights = np.exp(below)
         if sampling.top_p < 1.0:
             weights = _nucleus(below, weights, sampling.top_p)

@@ -80,11 +80,9 @@ def _logits(engine: Generates, feeds: Sequence[Feed]) -> Sequence[Any]:
 
 
 def _chosen(one: Decoding, logits: Any, tokens: int) -> Chosen | Exception | None:
-    one.fed(tokens)
-    if logits is None:
-        return None
     try:
-        return one.choose(logits)
+        one.fed(tokens)
+        return None if logits is None else one.choose(logits)
     except Exception as error:  # logits of another size than was promised, too: the mates' are judged by themselves
         return error
 

@@ -102,3 +102,15 @@ def test_nothing_ends_before_min_tokens() -> None:
     first = one.choose(logits)
     assert first.token not in (END, 65)
     assert one.choose(logits).token == min(END, 65)
+
+
+def test_a_fragment_tells_all_tokens_that_made_it() -> None:
+    """In their order, each told once."""
+    one = begun()
+    tokens = "aé".encode()
+    told = [one.accept(Chosen(token), 2.0) for token in tokens]
+    assert [None if fragment is None else [chosen.token for chosen in fragment.chosen] for fragment in told] == [
+        [tokens[0]],
+        None,
+        [tokens[1], tokens[2]],
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import attrs
 import pytest
 
 from modelapp.batching import Limits
@@ -231,6 +232,70 @@ def test_what_is_private_is_not_told() -> None:
             await generator.whole(request("x\x07"), call())
 
     run(work, poison=POISON)
+
+
+def test_words_that_an_engine_chose_lose_what_is_private() -> None:
+    """An error of its own making may hold the prompt; where a field is sensitive it is taken out."""
+
+    async def work(generator: Generator, model: NullTextModel) -> None:
+        def admit(prompt: Any, tokens: int) -> Any:
+            raise OutOfMemory(f"no memory for {bytes(prompt).decode()!r} with {tokens} tokens")
+
+        model.engine.admit = admit  # type: ignore[method-assign]
+        for private, told in ((False, "'a quillon'"), (True, "'***' with 15")):
+            generator.private = private
+            with pytest.raises(OutOfMemory) as refused:
+                await generator.whole(request("a quillon"), call())
+            assert told in refused.value.message
+
+    run(work)
+
+
+def test_a_tokenizer_that_panics_ends_its_own_request_alone() -> None:
+    """Native ones raise what is no Exception; the model goes on, and the mate has its answer."""
+
+    class Panic(BaseException):
+        """As libraries in Rust raise it."""
+
+    async def work(generator: Generator, model: NullTextModel) -> None:
+        stream = model.text.stream
+
+        def broken() -> Any:
+            made = stream()
+            made.push = _panic  # type: ignore[method-assign]
+            model.text.stream = stream  # type: ignore[method-assign]
+            return made
+
+        def _panic(token: int) -> str:
+            raise Panic(f"no character for {token}")
+
+        model.text.stream = broken  # type: ignore[method-assign]
+        outcomes = await asyncio.gather(
+            *[generator.whole(request(max_tokens=9), call()) for _ in range(2)], return_exceptions=True
+        )
+        assert isinstance(outcomes[0], ModelFailed)
+        assert text_of(outcomes[1]) == text_of(await generator.whole(request(max_tokens=9), call()))
+
+    run(work)
+
+
+def test_an_answer_beside_its_prompt_needs_memory_for_itself_alone() -> None:
+    """Of an encoder-decoder model the prompt is read elsewhere: its start token and the answer are what is kept."""
+
+    async def work(generator: Generator, model: NullTextModel) -> None:
+        rooms: list[int] = []
+        admit = model.engine.admit
+
+        def noted(prompt: Any, tokens: int) -> Any:
+            rooms.append(tokens)
+            return admit(prompt[:1], tokens)
+
+        model.engine.admit = noted  # type: ignore[method-assign]
+        generator._capacity = attrs.evolve(model.engine.capacity, source_tokens=99)
+        await generator.whole(request("a long cave", max_tokens=5), call())
+        assert rooms == [1 + 5]
+
+    run(work)
 
 
 def test_a_dead_model_is_told_once_and_answers_nobody() -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,7 +117,7 @@ BAD = [
     ("top_p", [0, -0.5, 1.01, math.nan, False]),
     ("top_k", [-1, 0.5, "all"]),
     ("min_p", [-0.1, 1.1, math.nan]),
-    ("repetition_penalty", [0, -1, math.inf, math.nan, 101]),
+    ("repetition_penalty", [0, 1e-60, 0.009, -1, math.inf, math.nan, 101]),
     ("presence_penalty", [101, -101, math.nan, "0"]),
     ("frequency_penalty", [101, -101, math.nan, {}]),
     (
@@ -253,3 +254,19 @@ def test_anything_is_either_read_or_refused(record, capacity):
     how = request.sampling
     numbers = [how.temperature, how.top_p, how.min_p, how.repetition_penalty, how.presence_penalty]
     assert all(map(math.isfinite, [*numbers, how.frequency_penalty, *how.logit_bias.values()]))
+
+
+def test_a_bias_has_a_most_of_tokens():
+    """They are read while the loop waits, and weigh on each step: so many are taken, one more is not."""
+    capacity = attrs.evolve(CAPACITY, vocabulary=5000)
+    assert len(
+        read({"prompt": "a", "logit_bias": dict.fromkeys(range(1024), 1)}, capacity=capacity).sampling.logit_bias
+    )
+    message, field = refused({"prompt": "a", "logit_bias": dict.fromkeys(range(1025), 1)}, capacity=capacity)
+    assert (message, field) == ("logit_bias holds 1025 tokens; the most are 1024", "logit_bias")
+
+
+def test_ids_that_are_too_many_are_not_looked_at():
+    """A body of a million numbers is refused for its length, before each of them is judged."""
+    message, field = refused({"prompt": ["no id"] * 40})
+    assert (message.startswith("prompt has 40 tokens; the model has room for 32"), field) == (True, "prompt")

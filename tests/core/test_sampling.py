@@ -220,3 +220,33 @@ def test_what_the_model_rules_out_is_never_chosen(values, top_k, top_p, min_p, t
     logits = np.array(values, np.float32)
     chooser = sampler(top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature, seed=seed)
     assert logits[chooser.choose(logits).token] > -np.inf
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e-9, 1e-6])
+@pytest.mark.parametrize("logits", [[3.0, 3.0001, -1e30], [0.0, 5.0, -math.inf], [-1e38, 3e38, 0.0]])
+def test_the_coldest_temperature_is_no_division_by_nothing(temperature, logits):
+    """It takes the likeliest token, as 0 does, with every filter."""
+    values = np.array(logits, np.float32)
+    for how in ({}, {"top_p": 1e-300}, {"top_p": 0.5, "min_p": 1.0}, {"top_k": 2, "top_p": 0.9}):
+        assert draws(values, 5, temperature=temperature, **how) == [1] * 5
+
+
+def test_a_vocabulary_of_one_token():
+    """It is chosen, and the model is sure of it."""
+    for how in ({}, {"temperature": 1e-9}, {"temperature": 100.0, "top_k": 3, "top_p": 1e-9, "min_p": 1.0}):
+        assert sampler(logprobs=20, **how).choose(np.array([-4.0], np.float32)) == Chosen(0, 0.0, ((0, 0.0),))
+
+
+def test_presence_is_of_the_answer_alone():
+    """A token of the prompt costs nothing, though the repetition penalty beside it counts it."""
+    logits = np.array([5.0, 4.5], np.float32)
+    both = {"prompt": [0], "repetition_penalty": 1.0001, "presence_penalty": 1.0}
+    chooser = sampler(**both)
+    assert [chooser.choose(logits).token for _ in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_log_probability_is_ever_nan(value):
+    """Also where NaN stands at a token that may not be chosen yet."""
+    with pytest.raises(ModelFailed, match="NaN or infinity"):
+        sampler(min_tokens=1, ends=[1], logprobs=1).choose(np.array([1.0, value], np.float32))

@@ -143,7 +143,7 @@ def test_a_long_prompt_is_read_in_parts_beside_those_who_are_written_for() -> No
 
 
 def test_reading_slows_a_step_by_no_more_than_its_share() -> None:
-    """Once it is known what a token takes, a step with a prompt is planned within 1.7 times one without."""
+    """Once it is known what a token takes, a step with a prompt is planned within 1.5 times one without."""
     driver = Driver(step_tokens=4096, slots=3)
     driver.schedule.costs.add(1, 0.010 + 0.001)
     for tokens in (2, 8, 30, 1, 5, 60):
@@ -154,7 +154,7 @@ def test_reading_slows_a_step_by_no_more_than_its_share() -> None:
     step = driver.begin()
     assert step is not None
     alone_s = driver.schedule.costs.predict_s(2)
-    assert driver.schedule.costs.predict_s(2 + step.budget) <= alone_s * 1.7 + 0.0011
+    assert driver.schedule.costs.predict_s(2 + step.budget) <= alone_s * 1.5 + 0.0011
     assert step.budget > 1
 
 
@@ -235,6 +235,36 @@ def test_a_step_that_nobody_waits_for_is_told_as_stuck() -> None:
     assert not driver.schedule.is_stuck(driver.clock())
     driver.drain()
     assert driver.engine.used_slots == 0
+
+
+def test_who_leaves_later_does_not_put_off_that_it_is_stuck() -> None:
+    """The time counts from when the running step was deserted, however many give up waiting for it."""
+    driver = Driver(slots=1)
+    one, waiting = decoding("hang", 5), decoding("waits", 5)
+    driver.admit(one, waiting)
+    step = driver.begin()
+    assert step is not None
+    driver.schedule.drop([one], driver.clock())
+    driver.clock.advance(0.9)
+    driver.schedule.drop([waiting], driver.clock())
+    driver.clock.advance(0.2)
+    assert driver.schedule.is_stuck(driver.clock())
+    driver.run(step)
+    driver.drain()
+
+
+def test_no_more_are_called_to_the_door_than_there_are_slots() -> None:
+    """Whoever waits there for memory has a slot in prospect; the urgent come after those that were called before."""
+    driver = Driver(slots=3, levels=2, cache_tokens=40)
+    large = [decoding(name * 20, 8, level=2, ignore_end=True) for name in "abcde"]
+    driver.admit(*large)
+    for _ in range(3):
+        driver.step()
+    urgent = decoding("urgent", 2)
+    driver.admit(urgent)
+    driver.drain()
+    order = list(driver.over)
+    assert order.index(urgent) < min(order.index(one) for one in large[3:])
 
 
 def test_other_bounds_hold_from_the_next_step_on() -> None:
