@@ -111,6 +111,19 @@ def test_who_leaves_between_plan_and_run_harms_nobody() -> None:
     assert (engine.used_slots, list(schedule.active)) == (1, [mate])
 
 
+def test_a_slot_that_is_taken_in_the_last_moment_is_not_fed() -> None:
+    """The loop's thread may take it between any two lines of the step; whoever has none is in it no more."""
+    schedule, engine = Schedule(Limits(), slots=2, step_tokens=32), Engine(slots=2)
+    leaver, mate = sequence("leaver"), sequence("mate")
+    schedule.admit([leaver, mate], 0.0)
+    go_on(schedule, engine)
+    step, _ = schedule.next_step(1.0)
+    assert step is not None
+    leaver.slot = None
+    run_step(engine, step)
+    assert (list(step.fed), list(step.outcomes)) == ([mate], [mate])
+
+
 def test_who_leaves_while_a_step_fails_is_no_failure_of_the_mates() -> None:
     """What is run again feeds the slots that the first run had."""
     schedule, engine = Schedule(Limits(), slots=3, step_tokens=32), Engine(slots=3)
