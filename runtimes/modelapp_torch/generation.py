@@ -14,10 +14,11 @@ from modelapp.tokenizer import Tokenizer
 from modelapp_torch import Options
 from modelapp_torch.architectures import class_for
 from modelapp_torch.decoderengine import open_decoder
+from modelapp_torch.ggufcache import GgufCache
 from modelapp_torch.modelfolder import ModelFolder, opened
 from modelapp_torch.packedlinear import straighten
 from modelapp_torch.placing import threads_of
-from modelapp_torch.pretrained import load_part, load_pretrained
+from modelapp_torch.pretrained import Pretrained, load_part, load_pretrained
 from modelapp_torch.quantizing import quantized
 from modelapp_torch.sequenceengine import open_sequence
 from modelapp_torch.slotengine import Opening
@@ -44,8 +45,7 @@ class GeneratingModel:
     engine: Generates
     text: Text
     device: str
-    notes: tuple[str, ...] = ()
-    signature: Signature = attrs.Factory(lambda: Signature(kind="records"))
+    signature: Signature
 
     def close(self) -> None:
         """Give memory back."""
@@ -61,10 +61,7 @@ def load_generating(artefact: Artefact, options: Options, placement: Placement) 
             help="leave it out",
         )
     threads = threads_of(artefact, options, placement)
-    folder = opened(artefact)
-    kind = _GGUF_CLASSES[artefact.task] if folder.gguf else class_for(folder, artefact.task)
-    text = read_text(folder)
-    loaded = load_pretrained(folder, kind, attrs.evolve(options, quantize="off"), placement)
+    text, loaded, folder = _loaded(opened(artefact), attrs.evolve(options, quantize="off"), placement)
     opening = Opening(
         folder=folder,
         loaded=loaded,
@@ -78,7 +75,21 @@ def load_generating(artefact: Artefact, options: Options, placement: Placement) 
         # that an answer depends on its neighbours.
         straighten(loaded.model)
         quantized(loaded.model, loaded.device, str(folder.path), artefact)
-    return GeneratingModel(engine, text, str(loaded.device), loaded.notes)
+    return GeneratingModel(engine, text, str(loaded.device), Signature(kind="records", notes=loaded.notes))
+
+
+def _loaded(folder: ModelFolder, options: Options, placement: Placement) -> tuple[Text, Pretrained, ModelFolder]:
+    """Tokenizer and model, and the folder that they came from: of a GGUF file what is kept of it, if anything is."""
+    cache = GgufCache.of(folder, options, placement)
+    kept = None if cache is None else cache.load()
+    if cache is None or kept is not None:
+        folder = kept or folder
+        kind = _GGUF_CLASSES[folder.artefact.task] if folder.gguf else class_for(folder, folder.artefact.task)
+        return read_text(folder), load_pretrained(folder, kind, options, placement), folder
+    tokenizer = _tokenizer(folder)
+    loaded = load_pretrained(folder, _GGUF_CLASSES[folder.artefact.task], options, placement)
+    note = cache.keep(loaded.model, tokenizer)
+    return _text_of(tokenizer, folder), attrs.evolve(loaded, notes=(*loaded.notes, note)), folder
 
 
 def read_text(folder: ModelFolder) -> Text:
@@ -90,7 +101,15 @@ def read_text(folder: ModelFolder) -> Text:
             "it holds no tokenizer (tokenizer.json)",
             help="copy the tokenizer's files beside config.json, as save_pretrained() of the tokenizer writes them",
         )
-    found: Any = load_part(folder, transformers.AutoTokenizer, "tokenizer")
+    return _text_of(_tokenizer(folder), folder)
+
+
+def _tokenizer(folder: ModelFolder) -> Any:
+    return load_part(folder, transformers.AutoTokenizer, "tokenizer")
+
+
+def _text_of(found: Any, folder: ModelFolder) -> Text:
+    """What transformers made, as the core reads it. Raises LoadError."""
     backend = getattr(found, "backend_tokenizer", None)
     if backend is None:
         raise folder.failure(
