@@ -68,7 +68,8 @@ class Sampler:
         self._bias = (np.fromiter(bias, np.int64), np.fromiter(bias.values(), np.float32, len(bias))) if bias else None
         penalized = sampling.presence_penalty or sampling.frequency_penalty
         repeats = sampling.repetition_penalty != 1.0
-        self._tally = _Tally(prompt if repeats else ()) if penalized or repeats else None
+        self._repeating = (prompt if repeats else ()) if penalized or repeats else None
+        self._tally: _Tally | None = None  # made by the first choice: of a long prompt it takes milliseconds
 
     def choose(self, logits: "NDArray[np.float32]") -> Chosen:
         """The next token, from logits [vocabulary], which stay as they are. Raises ModelFailed where they hold NaN or
@@ -91,6 +92,8 @@ class Sampler:
 
     def _adjusted(self, logits: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """With penalties, bias and what may not end yet: the same array where there are none."""
+        if self._repeating is not None:
+            self._tally, self._repeating = _Tally(self._repeating), None
         early = self._ends is not None and self._chosen < self._sampling.min_tokens
         if self._tally is None and self._bias is None and not early:
             return logits

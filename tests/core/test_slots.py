@@ -95,6 +95,16 @@ def test_short_beginnings_are_not_worth_a_copy() -> None:
     assert table.admit([*PROMPT[:7], 1, 2], 30) == Place(1)
 
 
+def test_what_is_too_short_to_be_copied_is_not_kept() -> None:
+    """Eight tokens are parked when the sequence is over, seven are given back."""
+    table = SlotTable(1, 100, parked=1)
+    for tokens, parked in ((7, ()), (8, (0,))):
+        slot = table.admit(range(tokens), 10).slot
+        table.feed(slot, range(tokens))
+        table.release(slot)
+        assert table.parked == parked
+
+
 def test_a_parked_sequence_within_another_is_dropped() -> None:
     """It says nothing that the longer one does not say."""
     table = SlotTable(2, 200, parked=2)
