@@ -73,8 +73,10 @@ class Tokenizer:
         return self._encode(text, "prompt", add_special_tokens=True)
 
     def _encode(self, text: str, field: str, *, add_special_tokens: bool) -> list[int]:
+        # Of a batch, also of one, the library works without Python's lock: a long text holds up no other thread.
         try:
-            return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+            found = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+            return list(found[0].ids)
         except (TypeError, UnicodeEncodeError) as error:  # the library takes it for no text
             raise InvalidInput(f"{field} holds half a character (a lone surrogate)", field=field) from error
 

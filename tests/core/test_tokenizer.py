@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -224,6 +226,18 @@ def test_a_broken_folder_does_not_load(tmp_path, files, told):
         (tmp_path / name).write_text(text)
     with pytest.raises(LoadError, match=told):
         Tokenizer.from_folder(tmp_path)
+
+
+def test_a_long_text_holds_up_no_other_thread():
+    """Python goes on elsewhere while it is cut into tokens: whoever is written for meanwhile has the next token."""
+    text, encode, ticks = "It was a dark night; " * 30_000, Tokenizer(byte_level()).encode, 0
+    with ThreadPoolExecutor(1) as threads:
+        encoding = threads.submit(encode, text)
+        while not encoding.done():
+            time.sleep(0.001)
+            ticks += 1
+    assert len(encoding.result()) > 600_000 / 2
+    assert ticks >= 10  # with Python's lock held, about one
 
 
 def test_half_a_character_is_refused():
