@@ -271,7 +271,7 @@ class Generator:
             return
         self._dead = died
         for one in self.schedule.bury(self._clock()):
-            one.ticket.end(died.again())
+            self._cut(one.ticket, died.again())
         if self._on_death is not None:
             self._loop.call_soon(self._on_death, died)
 
@@ -279,14 +279,19 @@ class Generator:
         """Nobody waits for this request any more, or its time is over."""
         if not ticket.over:
             self.schedule.drop(ticket.decodings, self._clock())
-            ticket.end(why())
+            self._cut(ticket, why())
             self._pump_soon()  # a slot may be free
             self._settle_idle()
+
+    def _cut(self, ticket: Ticket, error: RequestError) -> None:
+        if not ticket.over:
+            self._meter.cut(ticket.call, ticket.decodings, self._clock())
+            ticket.end(error)
 
     def _expire(self, now_s: float) -> float | None:
         """End everyone whose deadline has passed, waiting or running; the next deadline."""
         for one in self.schedule.expire(now_s):
-            one.ticket.end(too_late())
+            self._cut(one.ticket, too_late())
         self._pump_soon()
         self._settle_idle()
         return self.schedule.next_deadline_s()

@@ -92,6 +92,11 @@ class StepMeter:
             self.figures.failed += 1
             self.figures.failed_s += queue_s + execute_s
 
+    def cut(self, call: Call, decodings: Sequence[Decoding], now_s: float) -> None:
+        """A request ends before its answer does; what was done for it by then is told all the same."""
+        if any(one.started_s for one in decodings):
+            self._took(call, decodings, now_s)
+
     def _took(self, call: Call, decodings: Sequence[Decoding], now_s: float) -> tuple[float, float]:
         """Seconds until its first sequence got a slot, and from then on; both on the call too, with its tokens."""
         arrived_s = decodings[0].arrived_s

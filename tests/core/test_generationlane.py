@@ -79,11 +79,12 @@ def test_rows_of_one_request_are_answered_in_their_order() -> None:
     run(work)
 
 
-def test_pieces_end_with_the_whole_answer() -> None:
-    """Pieces joined are the text; the last one is the record that comes without streaming."""
+@pytest.mark.parametrize("tokens", [12, 600])
+def test_pieces_end_with_the_whole_answer(tokens: int) -> None:
+    """Pieces joined are the text; the last one is the record that comes without streaming, however long."""
 
     async def work(lane: GenerationLane) -> None:
-        row = {"prompt": "a cave", "max_tokens": 12, "logprobs": 2}
+        row = {"prompt": "a cave", "max_tokens": tokens, "logprobs": 2, "ignore_end": True}
         pieces = [piece async for piece in lane.stream(row, call())]
         (whole,) = await lane.infer([row], call())
         assert [piece.final for piece in pieces] == [False] * (len(pieces) - 1) + [True]

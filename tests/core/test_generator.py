@@ -160,6 +160,26 @@ def test_a_client_that_leaves_is_worked_for_no_longer() -> None:
     run(work, slots=2, delay_ms=2)
 
 
+def test_what_was_done_for_who_left_is_told() -> None:
+    """Tokens read and written by then, and the time it took, stand on the call; of one that never began nothing."""
+
+    async def work(generator: Generator, _: NullTextModel) -> None:
+        left, late, waited = call(), call(0.15), call()
+        long = request(max_tokens=3000, ignore_end=True)
+        asked = [asyncio.create_task(generator.whole(long, one)) for one in (left, late, waited)]
+        await until(lambda: any(one.chosen for one in generator.schedule.active))
+        waited.cancel()
+        left.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        for one in (left, late):
+            assert (one.rows, one.tokens_in) == (1, len("a cave"))
+            assert one.tokens_out > 0
+            assert one.timings_ms["execute"] > 0
+        assert (waited.rows, waited.tokens_in, waited.tokens_out) == (0, 0, 0)
+
+    run(work, slots=2, delay_ms=2)
+
+
 def test_deadlines_hold_while_waiting_running_and_hanging() -> None:
     """504 comes at the deadline even where the step itself never ends; that model is then told as stuck."""
 
