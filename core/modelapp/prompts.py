@@ -14,6 +14,8 @@ from modelapp.tasks import TASKS
 
 MOST_ANSWERS = 128
 MOST_STOPS = 16
+MOST_LOGPROBS_TOLD = 250_000
+"""Log probabilities in all answers to a request: about 20 MB of JSON."""
 MOST_STOP_CHARS = 1000
 MOST_LOGPROBS = 20
 MOST_STOP_TOKENS = 128
@@ -84,7 +86,23 @@ def read_request(
         raise InvalidInput(_no_room(len(prompt), max_tokens, most, capacity), field="max_tokens")
     if min_tokens > most:
         raise InvalidInput(_no_room(len(prompt), min_tokens, most, capacity), field="min_tokens")
-    return attrs.evolve(request, prompt=prompt, max_tokens=min(request_or_default, most))
+    request = attrs.evolve(request, prompt=prompt, max_tokens=min(request_or_default, most))
+    _check_logprobs(request)
+    return request
+
+
+def _check_logprobs(request: GenerationRequest) -> None:
+    """Raise InvalidInput where the answer would be log probabilities by the hundred megabytes."""
+    if request.sampling.logprobs is None:
+        return
+    each = request.sampling.logprobs + 1
+    told = request.n * request.max_tokens * each
+    if told > MOST_LOGPROBS_TOLD:
+        raise InvalidInput(
+            f"{request.n} answers of {request.max_tokens} tokens with {each} log probabilities each are {told:,};"
+            f" a request gets {MOST_LOGPROBS_TOLD:,} at most: lower n, max_tokens or logprobs",
+            field="logprobs",
+        )
 
 
 def _prompt(given: "_Given", text: Text, capacity: Capacity) -> tuple[int, ...]:

@@ -107,6 +107,11 @@ class Schedule:
         return self._queue.rows + len(self._door)
 
     @property
+    def _free_slots(self) -> int:
+        """Slots that nobody has, nor is next to get."""
+        return self.slots - len(self.active) - len(self._door)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
         return not (self.running or self.active or self._door or self._queue.rows)
@@ -115,11 +120,11 @@ class Schedule:
         """Let the sequences of one request wait, all or none. Raises QueueFull with the time until there should be
         room, and InvalidInput where there never can be."""
         check_size(len(decodings), self.limits)
-        waiting = self.waiting
+        waiting = self._queue.rows - self._free_slots  # beyond those who have a slot from the next step on
         if waiting + len(decodings) > self.limits.max_queue_rows:
             raise QueueFull(
-                f"{waiting} sequences are waiting and the queue holds {self.limits.max_queue_rows}",
-                retry_after_s=self._drain.drain_s(waiting, now_s),
+                f"{max(0, waiting)} sequences are waiting and the queue holds {self.limits.max_queue_rows}",
+                retry_after_s=self._drain.drain_s(self.waiting, now_s),
             )
         self._queue.append(decodings, now_s)
 
@@ -147,7 +152,7 @@ class Schedule:
 
     def _call_up(self, now_s: float, late: list[Decoding]) -> None:
         """Let the next ones to the door, as many as there are slots. Nobody overtakes one who waits for memory."""
-        free = self.slots - len(self.active) - len(self._door)
+        free = self._free_slots
         if free <= 0 or not self._queue.rows:
             return
         self._queue.retune(attrs.evolve(self.limits, max_rows=free, max_cost=0.0, max_wait_s=0.0))

@@ -270,3 +270,13 @@ def test_ids_that_are_too_many_are_not_looked_at():
     """A body of a million numbers is refused for its length, before each of them is judged."""
     message, field = refused({"prompt": ["no id"] * 40})
     assert (message.startswith("prompt has 40 tokens; the model has room for 32"), field) == (True, "prompt")
+
+
+def test_log_probabilities_are_bounded_in_all():
+    """What each asks for alone may be too much together: the answer would be hundreds of megabytes."""
+    roomy = attrs.evolve(CAPACITY, context_tokens=8192)
+    asked = {"prompt": "a", "max_tokens": 4000, "logprobs": 2}
+    assert read({**asked, "n": 20}, capacity=roomy).n == 20
+    message, field = refused({**asked, "n": 21}, capacity=roomy)
+    assert field == "logprobs"
+    assert "252,000" in message

@@ -176,14 +176,15 @@ def test_nobody_is_admitted_without_memory_and_nobody_overtakes() -> None:
 def test_a_full_queue_refuses_with_the_time_to_come_back() -> None:
     """One sequence more than the queue holds is refused, with all that belong to its request; one that never fits is
     bad input."""
-    driver = Driver(queue=2)
+    driver = Driver(queue=2, slots=1)
     driver.admit(decoding(), decoding())
+    driver.admit(decoding())  # who has the free slot from the next step on does not wait
     with pytest.raises(QueueFull) as refused:
         driver.admit(decoding())
     assert refused.value.retry_after_s
     with pytest.raises(InvalidInput):
         driver.admit(decoding(), decoding(), decoding())
-    assert driver.schedule.waiting == 2
+    assert driver.schedule.waiting == 3
 
 
 def test_the_urgent_go_first() -> None:
