@@ -14,6 +14,7 @@ from modelapp.fieldtype import FieldType
 from modelapp.masking import hides
 from modelapp.mismatch import Check, Mismatch, hiding, wrong_type
 from modelapp.signature import is_floating
+from modelapp.suggestions import did_you_mean
 from modelapp.values import BOX_FIELDS
 
 _FINITE = frozenset({str, int, bool, bytes, type(None)})
@@ -132,7 +133,7 @@ def _object_writer(fields: Mapping[str, Field], optional: frozenset[str] = froze
                 except Mismatch as mismatch:
                     raise mismatch.below(name) from None
             elif required:
-                raise Mismatch("is missing", name, got=f"; the model gave {', '.join(map(str, value)) or 'nothing'}")
+                raise _missing(name, value, fields)
             elif name not in optional:
                 plain[name] = None
         if found != len(value):
@@ -141,6 +142,13 @@ def _object_writer(fields: Mapping[str, Field], optional: frozenset[str] = froze
         return plain
 
     return write
+
+
+def _missing(name: str, value: Mapping[Any, Any], fields: Mapping[str, Field]) -> Mismatch:
+    """What came instead, with the word that `name` may be a misspelling of."""
+    question = did_you_mean(name, [str(key) for key in value if key not in fields])
+    given = f"; the model gave {', '.join(map(str, value)) or 'nothing'}"
+    return Mismatch("is missing", name, got=f"{given}; {question}" if question else given)
 
 
 def _writer_of(field: Field) -> Check:

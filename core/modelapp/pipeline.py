@@ -17,6 +17,7 @@ from modelapp.masking import is_private, leaves, scrubbed
 from modelapp.mismatch import told
 from modelapp.runtime import Rows
 from modelapp.served import ServedModel
+from modelapp.tasks import TASKS
 
 Values: TypeAlias = Mapping[str, Any]
 Node: TypeAlias = Callable[[Values, Call], Awaitable[Any]]
@@ -30,7 +31,7 @@ class ModelNode:
     `model` is its table as it is now. `only`: of an answer that nothing works on, what the endpoint declares.
     """
 
-    __slots__ = ("_after", "_before", "_only", "served")
+    __slots__ = ("_after", "_before", "_only", "_required", "_takes", "served")
 
     def __init__(
         self, served: ServedModel, model: Model, functions: Functions, only: Mapping[str, Field] | None = None
@@ -38,8 +39,10 @@ class ModelNode:
         self.served = served
         self._before = functions.get(model.preprocess) if model.preprocess else None
         self._after = functions.get(model.postprocess) if model.postprocess else None
+        self._takes = TASKS[model.task].takes if model.task in TASKS else ()
         # What a task gives is more than most endpoints want, and none of it is a mistake.
         self._only = (only or None) if model.task and not model.postprocess else None
+        self._required = [name for name, field in (self._only or {}).items() if not field.type.nullable]
 
     async def __call__(self, values: Values, call: Call) -> Any:
         """Its answer."""
@@ -66,12 +69,17 @@ class ModelNode:
             values = await _prepared(self._before, call, values)
         if (signature := self.served.signature) is None:
             raise self.served.not_ready()
+        if len(values) == 1 and next(iter(values)) in self._takes:
+            return [values], True  # a list of messages is no list of records
         return bind_model(self.served.name, signature, values)
 
     def _picked(self, answer: Any) -> Any:
         if self._only is None or not isinstance(answer, Mapping):
             return answer
-        return {name: value for name, value in answer.items() if name in self._only}
+        picked = {name: value for name, value in answer.items() if name in self._only}
+        if len(picked) < len(self._only) and any(name not in picked for name in self._required):
+            return answer  # it is refused, and the message should tell what the model gave
+        return picked
 
 
 class Pipeline:

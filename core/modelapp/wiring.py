@@ -29,10 +29,12 @@ def check(exam: Examination) -> None:
             _body(exam, endpoint, path)
         if len(exam.problems) > found:
             exam.doubtful.add(endpoint.name)
-        elif endpoint.stream:
-            from modelapp import taskchecks  # a millisecond, spent only where an endpoint streams
+        elif endpoint.stream or (endpoint.model in exam.app.models and exam.app.models[endpoint.model].task):
+            from modelapp import taskchecks  # a millisecond, spent only where a model has a task or an endpoint streams
 
-            taskchecks.check_stream(exam, endpoint)
+            taskchecks.check_fields(exam, endpoint)
+            if endpoint.stream:
+                taskchecks.check_stream(exam, endpoint)
         for key in ("preprocess", "postprocess"):
             if ref := getattr(endpoint, key):
                 exam.handler(ref, (*path, key), count=1, what="the inputs" if key == "preprocess" else "the result")

@@ -15,9 +15,9 @@ from modelapp.bodies import decode_json
 from modelapp.errors import BadRequest, InvalidInput, RequestError
 from modelapp.runtime import Rows
 from modelapp.signature import Signature, TensorSpec
-from modelapp.tasks import GENERATION_INPUTS, TASKS
+from modelapp.tasks import TASKS
 from modelapp_oip.datatypes import BINARY_ONLY
-from modelapp_oip.parameters import id_of, parameters_of
+from modelapp_oip.parameters import id_of, parameters_of, refuse_unknown
 from modelapp_oip.tensors import as_bytes, json_array, write_tensor
 from modelapp_oip.wire import VERSION
 
@@ -54,14 +54,21 @@ class Generate:
         return arrays, request_id, {**others, **parameters}
 
     def _record(self, values: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The one record. One that generates is asked as Triton's are too: `text_input`, and how in `parameters`."""
+        """The one record. What its task takes may stand in `parameters`; one that generates also knows `text_input`."""
+        if self._task is None:
+            return values
+        takes = self._task.takes
+        refuse_unknown(parameters, takes, self._model)
         if self._generates:
             values.pop("stream", None)  # the route says it
-            if _TEXT_IN in values and "prompt" not in values:
+            if _TEXT_IN in values:
+                if "prompt" in values or "prompt" in parameters:
+                    raise InvalidInput(
+                        f'"{_TEXT_IN}" and "prompt" are the same input: send one of them', field=_TEXT_IN
+                    )
                 values["prompt"] = values.pop(_TEXT_IN)
-            asked = {name: parameters[name] for name in GENERATION_INPUTS if name in parameters}
-            values = {**asked, **values}
-        for name in self._task.needs if self._task is not None else ():
+        values = {**{name: parameters[name] for name in takes if name in parameters}, **values}
+        for name in self._task.needs:
             if name not in values:
                 raise InvalidInput(f'"{name}" is missing, which model "{self._model}" needs', field=name)
         return values

@@ -3,14 +3,18 @@
 Source: the Open Inference Protocol, and Triton's extensions for what is reserved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from modelapp.call import Call
 from modelapp.errors import InvalidInput
+from modelapp.mismatch import quoted
+from modelapp.suggestions import did_you_mean
 from modelapp_oip.datatypes import shown
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
+_OWN = (*_SEQUENCES, "priority", "timeout", "stream")
+"""What the protocol knows; `stream` is said by the route, and by some clients here too."""
 _NONE: Mapping[str, Any] = {}
 _MOST_US = 10**12  # beyond it no request is allowed to take, and a larger number may be none that a float holds
 
@@ -29,6 +33,14 @@ def refuse_shared_memory(parameters: Mapping[str, Any], what: str) -> None:
     """Raise InvalidInput where a tensor is said to lie in shared memory."""
     if "shared_memory_region" in parameters:
         raise InvalidInput(f"{what} is in shared memory, which is not served here; send it in the request")
+
+
+def refuse_unknown(parameters: Mapping[str, Any], takes: Collection[str], model: str) -> None:
+    """Raise InvalidInput for a parameter that a model, which `takes` these, and the protocol both do not know."""
+    for name in parameters:
+        if name not in takes and name not in _OWN:
+            question = did_you_mean(name, [*takes, *_OWN], f"its inputs: {', '.join(takes)}")
+            raise InvalidInput(f'model "{model}" has no parameter {quoted(name)}; {question}', field=name)
 
 
 def id_of(document: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """What the declared signature of `stream` says: one record in, its answer in pieces that are records too."""
 
 import inspect
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import attrs
 
-from modelapp.errors import LoadError
+from modelapp.errors import LoadError, ModelFailed
 from modelapp.signature import Signature
 from modelapp_python.classes import is_class, resolved
 from modelapp_python.form import Form, argument, form_of, is_row
@@ -59,3 +60,20 @@ def _pieces(hint: Any) -> Any:
     """What an iterator's hint says it gives, where that is a record."""
     args = get_args(hint)
     return args[0] if get_origin(hint) in _ITERATORS and args and is_row(args[0]) else None
+
+
+def place_of(instance: Any) -> str:
+    """A model's `stream` for whoever mends it: `handlers.py:12: class Teller`."""
+    code = getattr(inspect.unwrap(type(instance).stream), "__code__", None)
+    at = "" if code is None else f"{Path(code.co_filename).name}:{code.co_firstlineno}: "
+    return f"{at}class {type(instance).__name__}"
+
+
+def checked_pieces(instance: Any, pieces: Any) -> Iterable[Any]:
+    """What a call of `stream` gave, as it came. Raises ModelFailed where it is one record, or nothing to go through."""
+    if isinstance(pieces, Mapping) or not isinstance(pieces, Iterable):
+        what = "a record" if isinstance(pieces, Mapping) or is_class(type(pieces)) else type(pieces).__name__
+        raise ModelFailed(
+            f"{place_of(instance)}: stream returned {what}; it must yield pieces: write yield, not return"
+        )
+    return pieces

@@ -17,7 +17,7 @@ from modelapp.signature import Signature
 from modelapp_python.classes import resolved
 from modelapp_python.form import Form
 from modelapp_python.options import read_options
-from modelapp_python.pieces import PieceForm, forms_of
+from modelapp_python.pieces import PieceForm, checked_pieces, forms_of, place_of
 from modelapp_python.rows import make_row, plain, plain_rows
 
 
@@ -112,15 +112,18 @@ class StreamModel(RecordModel):
         """The pieces of one answer, until nobody wants more. Raises InvalidInput or ModelFailed as `infer` does."""
         form = self._pieces
         given = dict(row) if form.row is None else make_row(form.row, row)
-        pieces = self._instance.stream(given)
+        pieces, told = self._instance.stream(given), None
         try:
-            for piece in pieces:
+            for piece in checked_pieces(self._instance, pieces):
                 if run.cancelled:
                     raise Cancelled("nobody waits for this answer any more")
                 told = plain(piece) if form.makes else piece
                 if not isinstance(told, Mapping):
-                    raise ModelFailed(f"a piece of stream is {type(piece).__name__}, not a record")
+                    what = f"a piece of stream is {type(piece).__name__}, not a record"
+                    raise ModelFailed(f"{place_of(self._instance)}: {what}")
                 yield told
+            if told is None:
+                raise ModelFailed(f"{place_of(self._instance)}: stream answered no piece")
         finally:
             close = getattr(pieces, "close", None)
             if callable(close):

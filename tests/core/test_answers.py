@@ -119,6 +119,10 @@ def test_missing_and_undeclared_outputs_are_named() -> None:
     outputs = Outputs({"label": field("str"), "score": field("float")})
     for result, text in [
         ({"label": "a"}, 'the output "score" is missing; the model gave label'),
+        (
+            {"label": "a", "scores": 1},
+            'the output "score" is missing; the model gave label, scores; did you mean "scores"?',
+        ),
         ({"label": "a", "score": 1, "extra": 2}, 'the output "extra" is not declared'),
         (["a"], "the answer must be an object, got a list of 1"),
     ]:

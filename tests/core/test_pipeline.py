@@ -245,6 +245,27 @@ def test_of_a_task_the_declared_outputs_are_taken(functions: Functions) -> None:
     assert set(run(build(shown, functions, untasked), {"a": 1})) == set(everything)
 
 
+def test_an_answer_without_a_declared_output_stays_whole(functions: Functions) -> None:
+    """So that whoever refuses it can tell what there was; one that may be missing is no reason."""
+    everything = {"text", "finish_reason", "choices"}
+    wanted = Endpoint(name="e", model="m", output={**OUTPUT, "texts": Field(name="texts", type=parse("str"))})
+    assert set(run(build(wanted, functions, Teller("m")), {"a": 1})) == everything
+    *_, last = collect(build(attrs.evolve(wanted, stream=True), functions, Teller("m")), {"a": 1})
+    assert set(last.record) == everything
+    maybe = attrs.evolve(wanted, output={**OUTPUT, "texts": Field(name="texts", type=parse("str?"))})
+    assert set(run(build(maybe, functions, Teller("m")), {"a": 1})) == {"text"}
+
+
+def test_messages_alone_are_one_record_of_their_task(functions: Functions) -> None:
+    """Not the records themselves, as a list under another name is."""
+    messages = [{"role": "user", "content": "a"}]
+    told = build(Endpoint(name="e", model="m", stream=True), functions, model := Teller("m"))
+    assert run(told, {"messages": messages})["text"] == str({"messages": messages})
+    collect(told, {"messages": messages})
+    collect(told, {"rows": [{"prompt": "a"}]})
+    assert model.given == [{"messages": messages}, {"prompt": "a"}]
+
+
 def test_a_stream_ends_with_what_run_gives(functions: Functions) -> None:
     """Its pieces pass as they come; the model's and the endpoint's preprocess work first."""
     model = Teller("m", preprocess="handlers.py:before")

@@ -4,7 +4,7 @@ import pytest
 
 from modelapp.app import Model
 from modelapp.runtime import RuntimeSpec
-from modelapp.taskchecks import generates
+from modelapp.taskchecks import _TYPES, generates
 from modelapp.tasks import TASKS
 
 BOTH = 'split = { arms = { story = 90, poem = 10 }, by = "user" }\n'
@@ -207,3 +207,156 @@ def test_a_runtime_decides_whether_a_task_generates(task):
     able = RuntimeSpec(name="r", open=lambda: None, capabilities=frozenset({"generate"}))
     assert generates(model, able) == TASKS[task].generates
     assert not generates(model, RuntimeSpec(name="r", open=lambda: None))
+
+
+@pytest.fixture
+def third(dungeon):
+    """third(task, fields, model=): the app with a third endpoint, over a model with that task."""
+
+    def text(task: str, fields: str, model: str = "story") -> str:
+        old = {"story": "max_wait_ms = 15\n", "poem": 'preprocess = "handlers.py:clean"\n'}[model]
+        written = dungeon.text.replace(old, f'task = "{task}"\n', 1)
+        return written.replace(BOTH, f'{BOTH}[endpoints.third]\nmodel = "{model}"\n{fields}\n', 1)
+
+    return text
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "marked", "message", "advice"),
+    [
+        (
+            "text-generation",
+            'input = { promt = "str" }',
+            "promt",
+            '"promt" is nothing that task = "text-generation" takes',
+            'did you mean "prompt"?',
+        ),
+        (
+            "embeddings",
+            'input = { sentence = "str" }',
+            "sentence",
+            '"sentence" is nothing that task = "embeddings" takes',
+            'did you mean "text"?',
+        ),
+        (
+            "embeddings",
+            'input = { text = "str", colour = "str" }',
+            "colour",
+            '"colour" is nothing that task = "embeddings" takes',
+            "remove it",
+        ),
+        (
+            "embeddings",
+            'input = { text = "str" }\noutput = { embeding = "list[float]" }',
+            "embeding",
+            '"embeding" is nothing that task = "embeddings" gives',
+            'did you mean "embedding"?',
+        ),
+        (
+            "text-generation",
+            'input = { max_tokens = "int" }',
+            "input",
+            'task = "text-generation" needs "prompt", which endpoint "third" does not declare',
+            'add prompt = "str" to [endpoints.third.input]',
+        ),
+        (
+            "text-generation",
+            '[endpoints.third.input]\nmax_tokens = "int"',
+            "[endpoints.third.input]",
+            'task = "text-generation" needs "prompt", which endpoint "third" does not declare',
+            'add prompt = "str" to [endpoints.third.input]',
+        ),
+        (
+            "text-generation",
+            'input = { prompt = "int" }',
+            '"int"',
+            '"prompt" cannot be int; task = "text-generation" takes str, or list of token ids',
+            'write "str"',
+        ),
+        (
+            "text-generation",
+            'input = { prompt = "str" }\noutput = { text = "str", completion_tokens = "str?" }',
+            '"str?"',
+            '"completion_tokens" cannot be str?; task = "text-generation" gives int: of all answers',
+            'write "int"',
+        ),
+        (
+            "embeddings",
+            'output = { embedding = "str" }',
+            '"str"',
+            '"embedding" cannot be str; task = "embeddings" gives float32 array',
+            'write "list[float]"',
+        ),
+    ],
+)
+def test_fields_that_a_task_does_not_have_are_told(dungeon, third, task, fields, marked, message, advice):
+    """In their place, with an edit that makes the file valid."""
+    text = third(task, fields)
+    problem = dungeon.only(text)
+    start = problem.column - 1
+
+    assert (problem.code, problem.message, problem.help) == ("MA079", message, advice)
+    assert problem.source[start : start + problem.length] == marked
+    assert problem.edit is not None
+    dungeon.load(problem.edit.apply(text))
+
+
+def test_a_type_with_bounds_is_told_without_an_edit(dungeon, third):
+    """The bounds would not suit the other type."""
+    problem = dungeon.only(third("text-generation", 'input = { prompt = { type = "int", max = 9 } }'))
+    assert (problem.help, problem.edit) == ('write "str"', None)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_key_of_a_task_may_be_declared_as_it_is_offered(dungeon, third, task):
+    """Each has a type, and the first of them is valid as it is."""
+    sides = {"input": TASKS[task].takes, "output": TASKS[task].gives}
+    assert set().union(*sides.values()) <= set(_TYPES), "say what can hold it"
+    fields = "\n".join(f"{side} = {{ {', '.join(map(offered, keys))} }}" for side, keys in sides.items())
+
+    assert "third" in dungeon.load(third(task, fields, "poem")).endpoints
+
+
+def offered(key: str) -> str:
+    """A key with the first of its types."""
+    return f'{key} = "{_TYPES[key][0]}"'
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "model"),
+    [
+        ("embeddings", 'preprocess = "handlers.py:clean"\ninput = { words = "str" }', "story"),
+        ("embeddings", 'postprocess = "handlers.py:clean"\noutput = { near = "str" }', "story"),
+        ('embeddings"\npreprocess = "handlers.py:clean', 'input = { words = "str" }', "story"),
+        ('embeddings"\npostprocess = "handlers.py:clean', 'output = { near = "str" }', "story"),
+        ("embeddings", 'input = { rows = "list[json]" }\noutput = { tokens = "float?" }', "story"),
+        ("text-generation", 'input = { messages = "list[json]", n = "int?" }', "story"),
+        ("text-generation", 'input = { about = "str" }\noutput = { texts = "str", rhymes = "int" }', "poem"),
+        ("embeddings", 'input = { text = "str", colour = "str" }\noutput = { words = "int" }', "poem"),
+        ("embeddings", "", "story"),
+    ],
+)
+def test_what_may_be_declared_beside_a_task(dungeon, third, task, fields, model):
+    """Where a function is between, where an input is the whole record, and what a class has besides."""
+    assert "third" in dungeon.load(third(task, fields, model)).endpoints
+
+
+def test_a_class_may_not_misspell_its_task_or_lack_what_it_needs(dungeon, third):
+    """One that answers at once is held to its task."""
+    renamed = dungeon.only(third("embeddings", 'input = { txt = "str" }', "poem"))
+    assert renamed.help == 'did you mean "text"?'
+    needed = dungeon.only(third("embeddings", 'input = { colour = "str" }', "poem"))
+    assert needed.message == 'task = "embeddings" needs "text", which endpoint "third" does not declare'
+
+
+@pytest.mark.parametrize(("task", "code"), [("text-genration", "MA074"), ("object-detection", "MA075")])
+def test_a_wrong_task_is_told_alone(dungeon, third, task, code):
+    """Nothing that follows from it: neither that the endpoint cannot stream, nor what it declares."""
+    text = third(task, 'stream = true\ninput = { promt = "str" }')
+    assert dungeon.only(text).code == code
+
+
+def test_of_several_strangers_the_nearest_is_meant(dungeon, third):
+    """Whichever stands first; the others are to go."""
+    problems = dungeon.problems(third("embeddings", 'input = { words = "str", txt = "str" }'))
+    assert [problem.help for problem in problems] == ["remove it", 'did you mean "text"?']

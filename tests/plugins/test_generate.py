@@ -99,6 +99,39 @@ def test_a_model_that_generates_is_asked_as_tritons_are() -> None:
     assert answer == {"text": "b", "text_output": "b", "index": 0, "model_name": "m", "model_version": "1"}
 
 
+@pytest.mark.parametrize(
+    ("task", "body", "told"),
+    [
+        (
+            "text-generation",
+            {"parameters": {"max_token": 3}},
+            'has no parameter "max_token"; did you mean "max_tokens"?',
+        ),
+        ("text-generation", {"parameters": {"priorty": 3}}, 'has no parameter "priorty"; did you mean "priority"?'),
+        ("object-detection", {"parameters": {"zzz": 3}}, 'has no parameter "zzz"; its inputs: image, min_score'),
+        ("text-generation", {"prompt": "a", "text_input": "b"}, '"text_input" and "prompt" are the same input'),
+        (
+            "text-generation",
+            {"text_input": "b", "parameters": {"prompt": "a"}},
+            '"text_input" and "prompt" are the same input',
+        ),
+    ],
+)
+def test_what_a_task_does_not_know_is_refused(task: str, body: Any, told: str) -> None:
+    """Nothing that was asked for is passed over."""
+    with pytest.raises(InvalidInput) as failed:
+        Generate("m", Signature(kind="records"), task).read(json.dumps(body).encode())
+    assert told in failed.value.message
+
+
+def test_keys_of_a_task_and_of_the_protocol_are_parameters_too() -> None:
+    """Also of a task that does not generate; `stream` is said by the route."""
+    body = {"image": 1, "parameters": {"min_score": 0.25, "timeout": 9, "sequence_id": 0, "stream": False}}
+    rows, _, parameters = Generate("m", Signature(kind="records"), "object-detection").read(json.dumps(body).encode())
+    assert rows == [{"image": 1, "min_score": 0.25}]
+    assert parameters["timeout"] == 9
+
+
 def test_what_a_task_needs_must_be_there() -> None:
     """Bad input, not a failure of the model's code."""
     with pytest.raises(InvalidInput, match='"text" is missing, which model "m" needs') as caught:

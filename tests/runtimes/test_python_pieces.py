@@ -107,6 +107,26 @@ def test_a_piece_that_is_no_record_is_the_models_failure(load_python: Load) -> N
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("if row: return\n        yield {}", "stream answered no piece"),
+        ("return iter(())", "stream answered no piece"),
+        ("return {'text': 'a'}", "stream returned a record; it must yield pieces: write yield, not return"),
+        ("return None", "stream returned NoneType; it must yield pieces: write yield, not return"),
+    ],
+)
+def test_a_stream_without_pieces_is_the_models_failure(load_python: Load, body: str, words: str) -> None:
+    """It names the class and where it is written, joined or piece by piece."""
+    head = "from collections.abc import Iterator\nclass Model:\n    def stream(self, row: dict) -> Iterator[dict]:\n"
+    model = load_python(f"{head}        {body}\n")
+    assert isinstance(model, Streams)
+    for ask in (lambda: list(model.stream({"a": 1}, Run())), lambda: model.infer([{"a": 1}], Run())):
+        with pytest.raises(ModelFailed) as caught:
+            ask()
+        assert caught.value.message == f"handlers.py:3: class Model: {words}"
+
+
+@pytest.mark.parametrize(
     ("method", "words"),
     [
         ("async def stream(self, row: dict) -> Iterator[dict]: yield {}", "stream is async"),
