@@ -16,12 +16,8 @@ from modelapp.decoding import Decoding
 from modelapp.dispatching import check_size
 from modelapp.drainrate import DrainRate
 from modelapp.errors import QueueFull
+from modelapp.readingpace import ReadingPace
 from modelapp.sampling import Chosen
-
-_MOST_SLOWER = 0.5
-"""How much longer a step may take for reading prompts than without, so that nobody who is written for waits long."""
-_FIRST_SHARE = 32
-"""Tokens of prompts in a step while nothing is known of what a token takes."""
 
 
 class Step:
@@ -85,8 +81,7 @@ class Schedule:
         """`max_queue_rows` and `levels` are obeyed; the rest of a batch's limits means nothing here."""
         self.slots = slots
         self.step_tokens = step_tokens
-        self.costs = CostLine()
-        """What a step takes, by its tokens."""
+        self.pace = ReadingPace()
         self.active: dict[Decoding, None] = {}
         """Those that have a slot, the oldest first."""
         self._queue = BatchQueue(limits, CostLine())
@@ -119,7 +114,7 @@ class Schedule:
     def admit(self, decodings: Sequence[Decoding], now_s: float) -> None:
         """Let the sequences of one request wait, all or none. Raises QueueFull with the time until there should be
         room, and InvalidInput where there never can be."""
-        check_size(len(decodings), self.limits)
+        check_size(len(decodings), self.limits, what="answers", field="n")
         waiting = self._queue.rows - self._free_slots  # beyond those who have a slot from the next step on
         if waiting + len(decodings) > self.limits.max_queue_rows:
             raise QueueFull(
@@ -142,7 +137,7 @@ class Schedule:
             joining=tuple(self._door),
             reading=[one for one in self.active if one.reading],
             writing=writing,
-            budget=self._reading_budget(len(writing)),
+            budget=self.pace.share(len(writing), self.step_tokens - len(writing)),
             started_s=now_s,
         )
         self._release = []
@@ -164,19 +159,6 @@ class Schedule:
             one.state = OVER
         late += cast("list[Decoding]", overdue)
 
-    def _reading_budget(self, writing: int) -> int:
-        """Tokens of prompts in a step beside `writing` sequences, each of which has one token."""
-        room = max(1, self.step_tokens - writing)
-        if not writing:
-            return room
-        if not self.costs.known:
-            return min(room, _FIRST_SHARE)
-        alone_s = self.costs.predict_s(writing)
-        per_token_s = self.costs.predict_s(writing + 1) - alone_s
-        if per_token_s <= 0.0:
-            return room
-        return max(1, min(room, int(_MOST_SLOWER * alone_s / per_token_s)))
-
     def ended(self, step: Step, now_s: float) -> None:
         """A step has run, whatever came of it. Those that it admitted are active, unless nobody waits for them."""
         self.running = None
@@ -191,7 +173,8 @@ class Schedule:
             elif one.slot is not None:
                 self.active[one] = None
         if step.fed and not step.extra_runs and not any(isinstance(out, Exception) for out in step.outcomes.values()):
-            self.costs.add(step.tokens, step.infer_s)
+            writing = sum(not one.reading for one in step.fed)
+            self.pace.learn(writing, step.tokens - writing, step.infer_s)
 
     def finish(self, decodings: Iterable[Decoding], now_s: float) -> None:
         """These have their outcome: their slots are free."""
