@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from modelapp.app import App, Model
+from modelapp.drift import Drift
 from modelapp.errors import InconclusiveError, LoadError, SurroundingsError, UsageError
 from modelapp.generating import TextModel
 from modelapp.launch import thread_budget, thread_environment
@@ -21,7 +22,7 @@ from modelapp.rehearsal import rehearse, tests_of
 from modelapp.runtime import Artefact, Exports, LoadedModel, Quantizes, Runtime
 from modelapp.sources import artefact as artefact_of
 from modelapp.suggestions import did_you_mean
-from modelapp.textparity import TwinText, compare_tokenizers, drive
+from modelapp.textparity import Sameness, TwinText, compare_tokenizers, drive
 
 MAIN_FILE = "model.onnx"
 Tell = Callable[[str], None]
@@ -89,6 +90,8 @@ class Exporting:
     def quantize(self, source: Path, folder: Path, precision: str) -> None:
         """Write what is in the format already anew into an empty folder, less precise. Raises LoadError, UsageError."""
         runtime = open_runtime(self._plugins.runtime(self._format))
+        if self.model.task and source.is_file():
+            source = source.parent  # what lies beside it belongs to it: its tokenizer
         if not isinstance(runtime, Quantizes) or precision not in runtime.precisions:
             raise UsageError(f"the {self._format} runtime makes no {precision} models")
         for note in runtime.quantize(source, folder, precision):
@@ -131,8 +134,9 @@ class Exporting:
         if isinstance(original, TextModel) and isinstance(exported, TextModel):
             texts = ["Once upon a time, there was a dragon.", "Grüße, 世界! 🐉\n\n  x = 1"]
             compare_tokenizers(original.text, exported.text, texts, ledger)
-            stand_in = TwinText(original, exported, ledger)
-            drive(stand_in.engine, ledger)
+            judge = Sameness(ledger)
+            stand_in = TwinText(original, exported, judge)
+            drive(stand_in.engine, judge)
         elif isinstance(original, TextModel) or isinstance(exported, TextModel):
             raise LoadError("only one of the original and the export answers token by token", model=self.model.name)
         elif original.signature.kind == "records" or exported.signature.kind == "records":
@@ -147,6 +151,31 @@ class Exporting:
                 self._tell(f"note: {note}")
         for note in asyncio.run(rehearse(self._app, self._plugins, self.model.name, stand_in, ledger.begin)):
             self._tell(f"note: {note}")
+
+    def drift(self, source: Path, folder: Path, precision: str) -> Drift | None:
+        """How far the less precise model in the folder is from that at `source`, over drawn prompts and those of tests.
+
+        None where it does not generate. Raises LoadError where one does not load.
+        """
+        if not self.model.task:
+            return None
+        spec = self._plugins.runtime(self._format)
+        runtime = open_runtime(spec)
+        placement = attrs.evolve(placement_of(self.model, thread_budget()), reuse_prefixes=False)
+        options = self.model.options if self.is_there else spec.options()
+        found = Drift(precision)
+        with contextlib.ExitStack() as opened:
+            both = []
+            for path in (source, self.written(folder)):
+                made = attrs.evolve(self.artefact, source=path, symbol="", files={})
+                both.append(opened.enter_context(contextlib.closing(runtime.load(made, options, placement))))
+            precise, small = both
+            if not isinstance(precise, TextModel) or not isinstance(small, TextModel):
+                return None
+            twin = TwinText(precise, small, found)
+            drive(twin.engine, found)
+            asyncio.run(rehearse(self._app, self._plugins, self.model.name, twin, found.begin))
+        return found
 
     def use(self, source: str) -> str:
         """The lines of app.toml that serve what is written at `source`."""

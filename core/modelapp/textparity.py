@@ -1,7 +1,7 @@
 """Whether a model that generates still does the same in another format: both engines take every step, fed alike."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -16,13 +16,60 @@ _CHUNK = 16
 _DECODED = 6
 
 
+class Judge(Protocol):
+    """What is made of the steps that two engines take."""
+
+    def begin(self, given: str) -> None:
+        """Say what the next steps are about."""
+        ...
+
+    def step(self, kind: str, mine: NDArray[Any], theirs: NDArray[Any]) -> None:
+        """Hear what both answered, [answers, vocabulary]; `kind` says what they were fed."""
+        ...
+
+    def fault(self, told: str) -> None:
+        """The two are out of step, and no more comes: what the other's logits are."""
+        ...
+
+
+@attrs.frozen
+class Sameness:
+    """Implements `Judge`: whether both answer the same, within the ledger's tolerance."""
+
+    ledger: Ledger
+
+    def begin(self, given: str) -> None:
+        """Say what comes next."""
+        self.ledger.begin(given)
+
+    def step(self, kind: str, mine: NDArray[Any], theirs: NDArray[Any]) -> None:
+        """Compare logits, and the likeliest token of each row."""
+        found = compare(self.ledger.given, f"logits, {kind}", mine, theirs, self.ledger.tolerance)
+        self.ledger.add(found)
+        if not found.fault:
+            self.ledger.add(self._likeliest(mine, theirs, found))
+
+    def fault(self, told: str) -> None:
+        """It is none of the same."""
+        self.ledger.add(Comparison(given=self.ledger.given, output="logits", fault=told))
+
+    def _likeliest(self, mine: NDArray[Any], theirs: NDArray[Any], logits: Comparison) -> Comparison:
+        """Whether both would take the same token next; ties within the tolerance may fall either way."""
+        begun = Comparison(given=self.ledger.given, output="likeliest token", shape=mine.shape[:1])
+        for row, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+            best, other = int(a.argmax()), int(b.argmax())
+            if best != other and a[best] - a[other] > 2 * logits.tolerance * logits.largest:
+                return attrs.evolve(begun, fault=f"is {other} in row {row}, in the original {best}", place=(row,))
+        return begun
+
+
 class TwinEngine:
-    """Implements `modelapp.generating.Generates`: what the original answers, compared with what the other does.
+    """Implements `modelapp.generating.Generates`: what the original answers, while `judge` hears of both.
 
     Raises LoadError where the two do not know the same tokens.
     """
 
-    def __init__(self, original: Generates, exported: Generates, ledger: Ledger) -> None:
+    def __init__(self, original: Generates, exported: Generates, judge: Judge) -> None:
         mine, theirs = original.capacity, exported.capacity
         if (mine.vocabulary, mine.ends) != (theirs.vocabulary, theirs.ends):
             raise LoadError(
@@ -35,7 +82,7 @@ class TwinEngine:
             context_tokens=min(mine.context_tokens, theirs.context_tokens),
         )
         self._original, self._exported = original, exported
-        self._ledger = ledger
+        self._judge = judge
         self._slots: dict[int, int] = {}
         self._failed = False
 
@@ -62,21 +109,8 @@ class TwinEngine:
         except ModelAppError as error:
             self._fault(f"are none: {error.message}")
             return mine
-        output = f"logits, {_kind(feeds)}"
-        found = compare(self._ledger.given, output, np.asarray(mine), np.asarray(theirs), self._ledger.tolerance)
-        self._ledger.add(found)
-        if not found.fault:
-            self._ledger.add(self._likeliest(np.asarray(mine), np.asarray(theirs), found))
+        self._judge.step(_kind(feeds), np.asarray(mine), np.asarray(theirs))
         return mine
-
-    def _likeliest(self, mine: NDArray[Any], theirs: NDArray[Any], logits: Comparison) -> Comparison:
-        """Whether both would take the same token next; ties within the tolerance may fall either way."""
-        begun = Comparison(given=self._ledger.given, output="likeliest token", shape=mine.shape[:1])
-        for row, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-            best, other = int(a.argmax()), int(b.argmax())
-            if best != other and a[best] - a[other] > 2 * logits.tolerance * logits.largest:
-                return attrs.evolve(begun, fault=f"is {other} in row {row}, in the original {best}", place=(row,))
-        return begun
 
     def release(self, slot: int) -> None:
         """Release it from both."""
@@ -86,7 +120,7 @@ class TwinEngine:
     def _fault(self, told: str) -> None:
         """From here on the two are out of step, and more comparisons would say nothing."""
         self._failed = True
-        self._ledger.add(Comparison(given=self._ledger.given, output="logits", fault=told))
+        self._judge.fault(told)
 
 
 def _kind(feeds: Sequence[Feed]) -> str:
@@ -97,10 +131,10 @@ def _kind(feeds: Sequence[Feed]) -> str:
 class TwinText:
     """Implements `modelapp.generating.TextModel` over both engines; its tokenizer is the original's."""
 
-    def __init__(self, original: TextModel, exported: TextModel, ledger: Ledger) -> None:
+    def __init__(self, original: TextModel, exported: TextModel, judge: Judge) -> None:
         self.signature = original.signature
         self.device = original.device
-        self.engine = TwinEngine(original.engine, exported.engine, ledger)
+        self.engine = TwinEngine(original.engine, exported.engine, judge)
         self.text: Text = original.text
 
     def close(self) -> None:
@@ -115,9 +149,9 @@ def compare_tokenizers(original: Text, exported: Text, texts: Sequence[str], led
         ledger.add(Comparison(given="texts", output="tokens", shape=(len(mine),), fault=told))
 
 
-def drive(engine: TwinEngine, ledger: Ledger) -> None:
+def drive(engine: TwinEngine, judge: Judge) -> None:
     """Take drawn prompts through every kind of step: read in chunks, one token each, and both in one step."""
-    ledger.given = "random prompts"
+    judge.begin("random prompts")
     numbers, capacity = np.random.default_rng(0), engine.capacity
     most = max(1, min(40, capacity.context_tokens - 3 * _DECODED, capacity.source_tokens or 40))
 

@@ -2,6 +2,7 @@
 
 import re
 from importlib.metadata import version
+from pathlib import Path
 
 from modelapp.errors import Cancelled, LoadError, ModelFailed, OutOfMemory, RequestError, is_out_of_memory
 from modelapp.modelfile import head
@@ -51,7 +52,34 @@ def check_file(artefact: Artefact) -> None:
             model=artefact.name,
             help='runtime = "python", or name an .onnx file',
         )
+    if path.is_dir():
+        raise _no_file(f"{path} is a folder, not a model file", artefact)
     head(path, artefact.name)
+
+
+def main_file(artefact: Artefact, name: str) -> Path:
+    """The file `name` of the folder that is the source, or the source where it is a file. Raises LoadError."""
+    path = artefact.source
+    if not path.is_dir():
+        return path
+    if not (path / name).is_file():
+        raise _no_file(f"{path} holds no {name}", artefact)
+    return path / name
+
+
+def _no_file(why: str, artefact: Artefact) -> LoadError:
+    """The error for a folder where a file is needed: which one to name, or what makes one."""
+    folder, name = artefact.source, artefact.name
+    found = sorted(path.relative_to(folder).as_posix() for path in (*folder.glob("*.onnx"), *folder.glob("*/*.onnx")))
+    if found:
+        fix = f"name the file in that folder as source: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
+    elif (folder / "config.json").is_file() and artefact.task:
+        fix = f'set runtime = "torch", which opens such a folder, and write it anew: modelapp export {name} --to onnx'
+    elif (folder / "config.json").is_file():
+        fix = 'runtime = "torch" and a `task` open such a folder'
+    else:
+        fix = "name the file in that folder"
+    return LoadError(why, model=name, help=fix)
 
 
 def _fix(artefact: Artefact, why: str) -> str:

@@ -17,12 +17,14 @@ from modelapp.tokenizer import Tokenizer
 from modelapp_onnx import Options
 from modelapp_onnx.caches import Caches
 from modelapp_onnx.envelope import SHRINK, Envelope
-from modelapp_onnx.failures import run_failure
+from modelapp_onnx.failures import main_file, run_failure
 from modelapp_onnx.flatruns import FlatRun, RowFeed, flat_runs, idle_chunk
 from modelapp_onnx.generationfacts import GenerationFacts, facts_of
 from modelapp_onnx.session import open_session
 
 _MODEL = "model.onnx"
+_NOT_HERE = ("batching", "optional_inputs")
+"""Options that a model of steps has no use for."""
 _BYTES_PER_MB = 1_000_000
 
 
@@ -187,7 +189,14 @@ class OnnxEngine:
 
 def load_generating(artefact: Artefact, options: Options, placement: Placement) -> OnnxTextModel:
     """Open an exported folder, or the model.onnx in it. Raises LoadError, naming file and fix."""
-    source = artefact.source / _MODEL if artefact.source.is_dir() else artefact.source
+    for key in _NOT_HERE:
+        if getattr(options, key) != getattr(Options(), key):
+            raise LoadError(
+                f"models.{artefact.name}.onnx.{key} has no effect on a model that generates",
+                model=artefact.name,
+                help=f"leave {key} out of [models.{artefact.name}.onnx]",
+            )
+    source = main_file(artefact, _MODEL)
     engine, _ = engine_of(attrs.evolve(artefact, source=source), options, placement)
     return OnnxTextModel(engine, Tokenizer.from_folder(source.parent))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from modelapp.generating import Capacity, Feed, Generates
+from modelapp.generating import Capacity, Feed
 from modelapp.slots import SlotTable
 from modelapp_torch.generationbounds import Bounds, own_tokens, token_bytes
 from modelapp_torch.generationproof import LENGTHS, Example, as_ids, look, made_up, prove, refusal
@@ -35,7 +35,7 @@ class DecoderEngine(SlotEngine):
         return logits if self._sparing else logits[rows]
 
 
-def open_decoder(opening: Opening) -> Generates:
+def open_decoder(opening: Opening) -> DecoderEngine:
     """The engine of a loaded model, proven. Raises LoadError where it cannot run it rightly, or not in that memory."""
     keep_to(opening.threads)
     folder, model, device = opening.folder, opening.model, opening.device

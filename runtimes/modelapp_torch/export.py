@@ -2,10 +2,8 @@
 
 import contextlib
 import importlib.util
-import logging
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from modelapp_torch import Options
 from modelapp_torch.failures import reason
 from modelapp_torch.outputs import named
 from modelapp_torch.program import Program
+from modelapp_torch.quiet import quietly
 from modelapp_torch.tensors import TensorModel, load_tensors
 
 FORMATS = ("onnx",)
@@ -125,7 +124,7 @@ def _export_tensors(artefact: Artefact, options: Options, placement: Placement, 
     ]
     for exporter, way in ways[2 * scripted :]:
         try:
-            with _quietly():
+            with quietly():
                 way()
         except Exception as error:  # whatever the exporters make of a model's code
             failures.append(error)
@@ -262,18 +261,3 @@ def _cause(error: BaseException) -> str:
         error = error.__cause__
     text = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {text[0].strip()}" if text[0].strip() else reason(error)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what the exporters say beside their errors."""
-    loggers: Mapping[str, int] = {name: logging.getLogger(name).level for name in ("torch.onnx", "torch.export")}
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in loggers.items():
-            logging.getLogger(name).setLevel(level)

@@ -6,7 +6,6 @@ from typing import Any
 import attrs
 import transformers
 
-from modelapp.errors import LoadError
 from modelapp.generating import Generates, Text
 from modelapp.runtime import Artefact, Placement
 from modelapp.signature import Signature
@@ -14,14 +13,16 @@ from modelapp.tokenizer import Tokenizer
 from modelapp_torch import Options
 from modelapp_torch.architectures import class_for
 from modelapp_torch.decoderengine import open_decoder
+from modelapp_torch.generationproof import step_once
 from modelapp_torch.ggufcache import GgufCache
 from modelapp_torch.modelfolder import ModelFolder, opened
 from modelapp_torch.packedlinear import straighten
 from modelapp_torch.placing import threads_of
 from modelapp_torch.pretrained import Pretrained, load_part, load_pretrained
-from modelapp_torch.quantizing import quantized
+from modelapp_torch.program import refuse
+from modelapp_torch.quantizing import check_quantize, quantized
 from modelapp_torch.sequenceengine import open_sequence
-from modelapp_torch.slotengine import Opening
+from modelapp_torch.slotengine import Opening, SlotEngine
 
 _GGUF_CLASSES = {
     "text-generation": transformers.AutoModelForCausalLM,
@@ -35,7 +36,12 @@ _OTHER_TOKENIZERS = (
     "sentencepiece.bpe.model",
     "source.spm",
 )
-_OPENED_BY: dict[str, Callable[[Opening], Generates]] = {"text-generation": open_decoder, "text-to-text": open_sequence}
+_OPENED_BY: dict[str, Callable[[Opening], SlotEngine]] = {
+    "text-generation": open_decoder,
+    "text-to-text": open_sequence,
+}
+_NOT_HERE = ("architecture", "arguments", "inputs", "outputs", "batching", "compile")
+"""Options that a model of steps has no use for."""
 
 
 @attrs.define
@@ -54,12 +60,8 @@ class GeneratingModel:
 
 def load_generating(artefact: Artefact, options: Options, placement: Placement) -> GeneratingModel:
     """Load a model that answers token by token. Raises LoadError, also where its answers would be wrong here."""
-    if options.compile != "off":
-        raise LoadError(
-            f'models.{artefact.name}.torch.compile = "{options.compile}" is not for models that generate',
-            model=artefact.name,
-            help="leave it out",
-        )
+    refuse(options, artefact, "a model that generates", *_NOT_HERE)
+    check_quantize(options, artefact)
     threads = threads_of(artefact, options, placement)
     text, loaded, folder = _loaded(opened(artefact), attrs.evolve(options, quantize="off"), placement)
     opening = Opening(
@@ -75,6 +77,8 @@ def load_generating(artefact: Artefact, options: Options, placement: Placement) 
         # that an answer depends on its neighbours.
         straighten(loaded.model)
         quantized(loaded.model, loaded.device, str(folder.path), artefact)
+        step_once(engine, folder, f'models.{artefact.name}.torch.quantize = "int8"')
+        engine.forget()
     return GeneratingModel(engine, text, str(loaded.device), Signature(kind="records", notes=loaded.notes))
 
 

@@ -69,6 +69,23 @@ def prove(engine: Generates, examples: Sequence[Example], dtype: torch.dtype, fo
     engine.release(second)
 
 
+def step_once(engine: Generates, folder: ModelFolder, key: str) -> None:
+    """Raise LoadError unless `engine` answers one made-up token with numbers, now that its model was changed.
+
+    `key` of app.toml asked for the change. No answer is compared: it may have moved them.
+    """
+    fault = ""
+    try:
+        slot, feed = engine.admit([0], 1)
+        if not np.isfinite(engine.step([Feed(slot, feed)])).all():
+            fault = "it answers with what is no number"
+        engine.release(slot)
+    except Exception as error:  # of code that nobody here has seen
+        fault = f"it raises {reason(error)}"
+    if fault:
+        raise folder.failure(f"with {key} {fault}", help=f"leave {key} out")
+
+
 def _compare(engine: Generates, parts: Any, dtype: torch.dtype, folder: ModelFolder) -> None:
     try:
         found = engine.step([Feed(slot, one.tokens[start:stop]) for slot, one, start, stop in parts])

@@ -17,7 +17,7 @@ from modelapp.suggestions import closest
 from modelapp_torch import Options
 from modelapp_torch.placing import DTYPES, is_cast
 from modelapp_torch.program import Program, declared, refuse, undeclared
-from modelapp_torch.quantizing import quantized
+from modelapp_torch.quantizing import check_quantize, quantized
 from modelapp_torch.weights import State, fill, read_state
 
 _UNSHARED = "replicas do not share its memory."
@@ -26,6 +26,7 @@ _UNSHARED = "replicas do not share its memory."
 def open_network(artefact: Artefact, options: Options, device: torch.device) -> Program:
     """The class with its weights, in the number type and on the device asked for. Raises LoadError."""
     refuse(options, artefact, "a class", "attention")
+    check_quantize(options, artefact)
     cls, where = _found(artefact, options)
     _check_arguments(cls, options.arguments, where, artefact)
     module, notes = _filled(cls, options, where, artefact)
@@ -34,7 +35,6 @@ def open_network(artefact: Artefact, options: Options, device: torch.device) -> 
     dtype = DTYPES[options.dtype]
     notes += _cast(module, dtype)
     if options.quantize == "int8":
-        refuse(options, artefact, "int8 weights", "dtype")
         module = quantized(module, device, where, artefact)
     return Program(
         where=where,

@@ -7,10 +7,7 @@ has nothing to do repeats any token and is read by nobody.
 """
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from modelapp.errors import LoadError
 from modelapp_torch.failures import reason
+from modelapp_torch.quiet import quietly
 
 CHUNKS = 4
 """Sequences that may be fed more than one token in one run: further ones take another run."""
@@ -266,7 +264,7 @@ def _exported(model: Any, layers: Sequence[_Layer]) -> Any:
     inputs = ["tokens", "positions", "wanted", "order"]
     inputs += [f"{name}{what}" for name in names for what in ("", "_lengths", "_total")]
     kept = [f"{name}_{what}_{at}" for at in range(len(layers)) for name in names for what in ("keys", "values")]
-    with torch.inference_mode(), _quietly():
+    with torch.inference_mode(), quietly():
         try:
             return torch.onnx.export(
                 _Graph(model, len(layers)).eval(),
@@ -287,17 +285,3 @@ def _exported(model: Any, layers: Sequence[_Layer]) -> Any:
 def _example(tokens: int, rows: int, capacity: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     lengths = torch.full((rows,), capacity // 2, dtype=torch.int32)
     return torch.arange(tokens), lengths, torch.tensor(capacity // 2 + 1, dtype=torch.int32)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what the exporter says of packages that this graph does not need."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

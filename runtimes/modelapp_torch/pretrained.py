@@ -12,8 +12,7 @@ from modelapp_torch import Options
 from modelapp_torch.failures import reason
 from modelapp_torch.modelfolder import ModelFolder
 from modelapp_torch.placing import DTYPES, device_of
-from modelapp_torch.program import refuse
-from modelapp_torch.quantizing import quantized
+from modelapp_torch.quantizing import check_quantize, quantized
 
 _OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 """Said at every call: without the second, transformers would ask on the terminal, and wait."""
@@ -40,6 +39,7 @@ def load_pretrained(
 
     `unused`: beginnings of the names of weights that nobody reads, and may lack. Raises LoadError, naming the tensor.
     """
+    check_quantize(options, folder.artefact)
     device = device_of(folder.artefact, placement)
     _hush()
     given: dict[str, Any] = {"gguf_file": folder.gguf} if folder.gguf else {"use_safetensors": True}
@@ -60,7 +60,6 @@ def load_pretrained(
     notes = _notes(kind, model, told, options)
     model = model.eval()
     if options.quantize == "int8":
-        refuse(options, folder.artefact, "int8 weights", "dtype")
         model = quantized(model, device, str(folder.path), folder.artefact)
     return Pretrained(model.to(device), device, notes)
 

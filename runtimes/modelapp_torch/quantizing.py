@@ -8,6 +8,19 @@ import torch
 
 from modelapp.errors import LoadError
 from modelapp.runtime import Artefact
+from modelapp_torch import Options
+
+
+def check_quantize(options: Options, artefact: Artefact) -> None:
+    """Raise LoadError where layers of 8 bits, which answer in float32, would stand among others in half of it."""
+    if options.quantize == "off" or options.dtype == Options().dtype:
+        return
+    table = f"models.{artefact.name}.torch"
+    raise LoadError(
+        f'{table}.quantize = "{options.quantize}" does not go together with {table}.dtype = "{options.dtype}"',
+        model=artefact.name,
+        help=f'{options.quantize} needs dtype = "float32", which is the default; or leave quantize out',
+    )
 
 
 def quantized(module: torch.nn.Module, device: torch.device, where: str, artefact: Artefact) -> torch.nn.Module:

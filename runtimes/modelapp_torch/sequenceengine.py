@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import torch
 
-from modelapp.generating import Admitted, Capacity, Feed, Generates
+from modelapp.generating import Admitted, Capacity, Feed
 from modelapp.slots import SlotTable
 from modelapp_torch.decoderside import Beginning, KnownSource, Places, beginning_of, read_source
 from modelapp_torch.generationbounds import Bounds, own_tokens, token_bytes
@@ -92,7 +92,7 @@ class SequenceEngine(SlotEngine):
         return logits
 
 
-def open_sequence(opening: Opening) -> Generates:
+def open_sequence(opening: Opening) -> SequenceEngine:
     """The engine of a loaded model, proven. Raises LoadError where it cannot run it rightly, or not in that memory."""
     keep_to(opening.threads)
     folder, model, device = opening.folder, opening.model, opening.device

@@ -116,6 +116,10 @@ class SlotEngine:
         """The sequence is over."""
         self._forget(self._table.release(slot))
 
+    def forget(self) -> None:
+        """Give up what is kept of earlier sequences."""
+        self._forget(self._table.forget())
+
     def _run(self, feeds: Sequence[Feed], turns: Sequence[Turn]) -> torch.Tensor:
         """Logits [wanted feeds, vocabulary]."""
         raise NotImplementedError
@@ -133,7 +137,7 @@ class SlotEngine:
     def _failure(self, error: Exception, rows: int) -> Exception:
         """What to raise for `error`; where memory is short, what was kept of earlier sequences is given up."""
         if is_out_of_memory(error):
-            self._forget(self._table.forget())
+            self.forget()
         return run_failure(error, Run(rows=rows)) or error
 
 

@@ -13,7 +13,7 @@ from modelapp.nulloptions import RuntimeOptions
 from modelapp.nulltext import ByteText, NullEngine, NullTextModel
 from modelapp.parity import Ledger
 from modelapp.runtime import Placement
-from modelapp.textparity import TwinEngine, TwinText, compare_tokenizers, drive
+from modelapp.textparity import Sameness, TwinEngine, TwinText, compare_tokenizers, drive
 
 
 class Spoilt(NullEngine):
@@ -40,7 +40,8 @@ def spoilt(spoil: Callable[[Sequence[Feed], Any], Any], slots: int = 3) -> NullE
 def driven(other: NullEngine, slots: int = 3) -> Ledger:
     """What comes of drawn prompts."""
     ledger = Ledger(1e-4)
-    drive(TwinEngine(engine(slots), other, ledger), ledger)
+    judge = Sameness(ledger)
+    drive(TwinEngine(engine(slots), other, judge), judge)
     return ledger
 
 
@@ -49,7 +50,8 @@ def test_engines_that_do_the_same_pass(slots: int) -> None:
     """Prompts read in chunks, single tokens, both in one step, and a slot used again; nothing is left over."""
     mine, theirs = engine(slots), engine(slots)
     ledger = Ledger(1e-4)
-    drive(TwinEngine(mine, theirs, ledger), ledger)
+    judge = Sameness(ledger)
+    drive(TwinEngine(mine, theirs, judge), judge)
     assert all(one.ok for one in ledger.comparisons)
     outputs = {one.output for one in ledger.comparisons}
     assert {"logits, reading a prompt", "logits, one token each", "likeliest token"} <= outputs
@@ -112,7 +114,7 @@ def test_other_tokens_are_refused_at_once() -> None:
     other = engine()
     other.capacity = attrs.evolve(other.capacity, vocabulary=300)
     with pytest.raises(LoadError, match="knows 300 tokens"):
-        TwinEngine(engine(), other, Ledger(1e-4))
+        TwinEngine(engine(), other, Sameness(Ledger(1e-4)))
 
 
 def test_what_is_fed_first_must_be_the_same() -> None:
@@ -129,11 +131,10 @@ def test_what_is_fed_first_must_be_the_same() -> None:
 
 def test_a_pair_is_a_text_model_and_holds_what_both_can() -> None:
     """The smaller of the two bounds each; room only where both have it."""
-    ledger = Ledger(1e-4)
     pair = TwinText(
         NullTextModel(RuntimeOptions(), Placement(slots=4, context_tokens=50)),
         NullTextModel(RuntimeOptions(), Placement(slots=2, context_tokens=90)),
-        ledger,
+        Sameness(Ledger(1e-4)),
     )
     assert (pair.engine.capacity.slots, pair.engine.capacity.context_tokens) == (2, 50)
     pair.engine.admit([1], 5)

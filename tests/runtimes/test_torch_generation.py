@@ -28,7 +28,7 @@ from transformers import (
 from modelapp.errors import LoadError, OutOfMemory
 from modelapp.generating import Feed
 from modelapp.runtime import Artefact, Placement
-from modelapp_torch import Options
+from modelapp_torch import Options, generation
 from modelapp_torch.generation import load_generating
 
 TINY_GPT2 = Path(__file__).parents[2] / "apps" / "dungeon" / "models" / "tiny_gpt2"
@@ -382,10 +382,52 @@ def test_a_real_model_answers_as_transformers_does() -> None:
     model.close()
 
 
-def test_compiling_is_refused(gpt2: Path) -> None:
-    """It would be done anew for every number of tokens."""
-    with pytest.raises(LoadError, match=r'models\.m\.torch\.compile = "default" is not for models that generate'):
-        load(gpt2, Options(compile="default"))
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_eight_bits_need_the_rest_in_full(gpt2: Path, dtype: Any) -> None:
+    """A layer of 8 bits answers in float32; both keys and the fix are named before anything is loaded."""
+    with pytest.raises(LoadError, match=rf'm\.torch\.quantize = "int8" .* m?\S*\.torch\.dtype = "{dtype}"') as refused:
+        load(gpt2, Options(quantize="int8", dtype=dtype))
+    assert 'dtype = "float32"' in refused.value.help
+
+
+@pytest.mark.parametrize(
+    ("part", "answer", "why"),
+    [
+        ("transformer.wte", lambda rows: rows.double(), "it raises"),
+        ("lm_head", lambda rows: rows * torch.nan, "it answers with what is no number"),
+    ],
+    ids=["of another type", "not a number"],
+)
+def test_what_fails_after_quantising_is_never_ready(
+    monkeypatch: pytest.MonkeyPatch, part: str, answer: Any, why: str
+) -> None:
+    """One made-up step is taken by the changed layers, and leaves nothing behind."""
+    assert load(TINY_GPT2, Options(quantize="int8")).engine._memories == {}
+    changed = generation.quantized
+
+    def broken(module: Any, *given: Any) -> Any:
+        changed(module, *given).get_submodule(part).register_forward_hook(lambda *seen: answer(seen[2]))
+
+    monkeypatch.setattr(generation, "quantized", broken)
+    with pytest.raises(LoadError, match=f'with models.m.torch.quantize = "int8" {why}'):
+        load(TINY_GPT2, Options(quantize="int8"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("compile", "default"),
+        ("inputs", {"x": "float32[2]"}),
+        ("outputs", {"x": "float32[2]"}),
+        ("architecture", "transformers:GPT2LMHeadModel"),
+        ("arguments", {"n_layer": 3}),
+        ("batching", "never"),
+    ],
+)
+def test_options_without_effect_are_refused(gpt2: Path, key: str, value: Any) -> None:
+    """Rather than passed over; compiling would be done anew for every number of tokens."""
+    with pytest.raises(LoadError, match=rf"models\.m\.torch\.{key} has no effect on a model that generates"):
+        load(gpt2, Options(**{key: value}))
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

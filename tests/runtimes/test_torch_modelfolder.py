@@ -176,7 +176,7 @@ def test_weights_stay_in_the_file(whole: Path, load_task: LoadTask) -> None:
     [
         ({"inputs": {"x": "float32[2]"}}, "torch.inputs has no effect on a folder served by its task"),
         ({"batching": "never"}, "torch.batching has no effect"),
-        ({"quantize": "int8", "dtype": "bfloat16"}, "torch.dtype has no effect on int8 weights"),
+        ({"quantize": "int8", "dtype": "bfloat16"}, 'quantize = "int8" does not go together with models.m.torch.dtype'),
         ({"threads": 9}, "over the model's budget of 1"),
     ],
 )

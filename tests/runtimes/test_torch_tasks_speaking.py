@@ -1,6 +1,7 @@
 """Text to speech by the torch runtime, on folders made here."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,19 @@ def test_what_cannot_be_spoken_fails_alone(one_voice: Path, load_task: LoadTask,
     assert isinstance(odd, InvalidInput)
     with pytest.raises(InvalidInput, match=told):
         raise odd
+    assert fine.seconds > 0
+
+
+def test_a_text_of_letters_unknown_to_it_fails_alone(one_voice: Path, load_task: LoadTask, tmp_path: Path) -> None:
+    """Its tokenizer leaves out what it does not know, here all of the text; the row beside it is spoken."""
+    folder = shutil.copytree(one_voice, tmp_path / "bare")
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(told | {"add_blank": False}))
+
+    odd, fine = speak(load_task(folder, "text-to-speech"), {"text": "\u8a9e"}, {"text": "a cat"})
+
+    assert isinstance(odd, InvalidInput)
+    assert (odd.field, odd.message) == ("text", '"text" holds no token for this model')
     assert fine.seconds > 0
 
 

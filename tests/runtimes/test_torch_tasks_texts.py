@@ -1,6 +1,7 @@
 """Texts by the torch runtime: embeddings and entities of folders made here, against plain definitions and pipelines."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,26 @@ def test_a_text_that_cannot_be_read_fails_alone(encoder: Path, load_task: LoadTa
         raise odd
     np.testing.assert_allclose(first["embedding"], answer(model, TEXTS[0])[0]["embedding"], atol=1e-6)
     assert last["tokens"] == 5
+
+
+@pytest.mark.parametrize(("task", "folder"), [("embeddings", "encoder"), ("token-classification", "tagger")])
+def test_a_text_of_no_token_fails_alone(
+    request: Any, load_task: LoadTask, tmp_path: Path, task: str, folder: str
+) -> None:
+    """As an empty one is to a tokenizer that puts nothing around it: alone, among others, and in nobody's way."""
+    shutil.copytree(request.getfixturevalue(folder), tmp_path / "bare")
+    words = json.loads((tmp_path / "bare" / "tokenizer.json").read_text())
+    (tmp_path / "bare" / "tokenizer.json").write_text(json.dumps(words | {"post_processor": None}))
+    model = load_task(tmp_path / "bare", task)
+
+    (alone,) = answer(model, "")
+    first, odd, last = answer(model, TEXTS[0], " ", TEXTS[3])
+
+    for refused in (alone, odd):
+        assert isinstance(refused, InvalidInput)
+        assert (refused.field, refused.message) == ("text", '"text" holds no token for this model')
+    assert not isinstance(first, Exception)
+    assert not isinstance(last, Exception)
 
 
 def test_a_tokenizer_of_another_model_is_refused(

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from modelapp.errors import UsageError
 from modelapp.problems import shown
 
 if TYPE_CHECKING:
+    from modelapp.drift import Drift
     from modelapp.exporting import Exporting, Parity
 
 
@@ -35,9 +37,9 @@ def run(options: argparse.Namespace, console: Console) -> int:
         document: dict[str, Any] = {"app": app.name, "model": job.model.name, "format": options.to}
         with workshop(target) as folder:
             made = folder / "model"
-            parity, losses = _make(job, made, options, console), None
+            parity, losses, drift = _make(job, made, options, console), None, None
             if (parity is None or parity.ok) and options.precision:
-                made, losses = _less_precise(job, made, folder, opened, options, console)
+                made, losses, drift = _less_precise(job, made, folder, opened, options, console)
             kept = parity.ok if parity is not None else True
             kept = kept and (losses is None or not losses.lost or options.force)
             if kept:
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     document |= {
         "precision": options.precision or None,
         "parity": None if parity is None else _parity(parity),
+        "drift": None if drift is None else drift.document(),
         "tests": None if losses is None else losses.document(),
         "verdict": "fail" if failed else "pass",
         "written": str(target) if kept else None,
@@ -88,8 +91,9 @@ def _make(job: "Exporting", folder: Path, options: argparse.Namespace, console: 
         return None
     folder.mkdir()
     console.note(f'exporting model "{job.model.name}" from {job.model.runtime} to {options.to}')
-    # What the app's own code prints is no result, and it finds itself where it would be served.
-    with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(job.root):
+    if console.verbosity >= 2:
+        logging.getLogger("modelapp").setLevel(logging.DEBUG)  # a runtime lets its library speak then
+    with _aside(job):
         job.export(folder)
         parity = job.compare(folder)
     for line in _table(parity):
@@ -97,16 +101,27 @@ def _make(job: "Exporting", folder: Path, options: argparse.Namespace, console: 
     return parity
 
 
+@contextlib.contextmanager
+def _aside(job: "Exporting") -> Iterator[None]:
+    """What the app's own code prints is no result, and it finds itself where it would be served."""
+    with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(job.root):
+        yield
+
+
 def _less_precise(
     job: "Exporting", exported: Path, folder: Path, opened: Opened, options: argparse.Namespace, console: Console
-) -> tuple[Path, Losses]:
-    """The folder with the model of that precision, and what its tests lose by it."""
+) -> tuple[Path, Losses, "Drift | None"]:
+    """The folder with the model of that precision, what its tests lose by it, and how far its steps are off."""
     source = job.artefact.source if job.is_there else job.written(exported)
     made = folder / options.precision
     made.mkdir()
-    job.quantize(source, made, options.precision)
+    with _aside(job):
+        job.quantize(source, made, options.precision)
+        drift = job.drift(source, made, options.precision)
+    if drift is not None:
+        console.result(drift.told())
     below = job.written(made).resolve().relative_to(opened.app.root.resolve()).as_posix()
-    return made, compare_tests(opened, job.model.name, below, options.to, options.precision, console)
+    return made, compare_tests(opened, job.model.name, below, options.to, options.precision, console), drift
 
 
 def _source(job: "Exporting", target: Path, opened: Opened) -> str:

@@ -49,7 +49,7 @@ class Texts:
         return bool(self._tokenizer.is_fast)
 
     def encode(self, text: str, *, places: bool = False) -> Encoded:
-        """The tokens of a text, with the special ones around it. Raises InvalidInput where they are too many."""
+        """The tokens of a text, special ones around it. Raises InvalidInput where they are none or too many."""
         made = self._tokenizer(
             self._prefix + (text.lower() if self._lower else text),
             return_offsets_mapping=places,
@@ -66,8 +66,6 @@ class Texts:
             tokens = tokens.tolist()
         if not isinstance(tokens, list | tuple) or not all(type(token) is int for token in tokens):
             raise InvalidInput('"text" must be a str or a list of token ids', field="text")
-        if not tokens:
-            raise InvalidInput('"text" holds no token', field="text")
         if odd := [token for token in tokens if not 0 <= token < self._vocabulary]:
             raise InvalidInput(f'"text" holds the token {odd[0]}; they are 0 to {self._vocabulary - 1}', field="text")
         self._check_length(tokens)
@@ -84,6 +82,8 @@ class Texts:
         return {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)}
 
     def _check_length(self, tokens: Sequence[int]) -> None:
+        if not tokens:
+            raise InvalidInput('"text" holds no token for this model', field="text")
         if len(tokens) > self.positions:
             raise InvalidInput(
                 f'"text" has {len(tokens)} tokens, and the model reads {self.positions} at most', field="text"

@@ -29,9 +29,9 @@ class Utterance:
 def utterance_of(row: Row, texts: Texts, voices: Collection[str], *, has_speed: bool) -> Utterance:
     """The row, read. The first of `voices` speaks where none is asked for. Raises InvalidInput."""
     text = text_of(row)
-    encoded = texts.encode(text)
-    if not text.strip() or not encoded.tokens:
+    if not text.strip():
         raise InvalidInput('"text" holds nothing that this model can speak', field="text")
+    encoded = texts.encode(text)
     voice = optional_text(row, "voice") or next(iter(voices))
     if voice not in voices:
         raise InvalidInput(f'"voice" is {voice!r}; there are {", ".join(voices)}', field="voice")

@@ -1,10 +1,12 @@
 """Text to speech by VITS: from characters to sound in one model."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from modelapp.errors import InvalidInput
 from modelapp.runtime import Placement
 from modelapp_torch import Options
 from modelapp_torch.modelfolder import ModelFolder
@@ -28,7 +30,8 @@ class Vits:
         self._own_speed = float(self.net.model.config.speaking_rate)
         self._voices = tuple(str(voice) for voice in range(max(1, self.net.model.config.num_speakers)))
         try:
-            self._texts.encode("a")
+            with contextlib.suppress(InvalidInput):  # not every language writes this letter
+                self._texts.encode("a")
         except ImportError as error:  # some turn text into sounds by a program of its own
             raise folder.failure(f"its tokenizer cannot work here: {error}", help="install what it names") from error
 
