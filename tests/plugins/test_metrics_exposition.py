@@ -1,6 +1,7 @@
 """`GET /metrics` of a running app: its formats, its port, its tokens, and what it says without its library."""
 
 import gzip
+import json
 import re
 import shutil
 import subprocess
@@ -206,7 +207,8 @@ def test_a_model_that_generates_tells_its_tokens(tmp_path):
     with AppProject(tmp_path / "writer").write(WRITER).serve() as app:
         begun = samples(app.ask("GET", "/metrics"))
         for most in (5, 7):
-            assert app.post("/write", {"prompt": "It was a", "max_tokens": most, "ignore_end": True}).status == 200
+            body = json.dumps({"prompt": "It was a", "max_tokens": most, "ignore_end": True})
+            assert app.ask("POST", "/write", body, {"content-type": "application/json"}).status == 200  # streamed
         found = samples(app.ask("GET", "/metrics"))
 
     def more(name, *labels):
