@@ -17,12 +17,13 @@ from modelapp.pacing import Pacing
 _STUCK_S = 1.0
 
 
-def check_size(rows: int, limits: Limits) -> None:
-    """Raise InvalidInput where a request of so many rows could never wait."""
+def check_size(rows: int, limits: Limits, *, what: str = "rows", field: str = "") -> None:
+    """Raise InvalidInput where a request of so many rows, `what` they are to people, could never wait."""
     if rows > limits.max_queue_rows:
         raise InvalidInput(
-            f"a request of {rows} rows can never fit the queue of {limits.max_queue_rows} rows;"
-            " send fewer rows at a time"
+            f"a request of {rows} {what} can never fit the queue of {limits.max_queue_rows} {what};"
+            f" ask for fewer {what} at a time",
+            field=field,
         )
 
 

@@ -1,6 +1,6 @@
 """A value that is not what was declared: what was wanted, what came, and where inside the value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 _SHOWN_CHARS = 40
@@ -80,6 +80,21 @@ def told(value: Any) -> str:
     if shape is not None:
         return f"an array of {value.dtype} with shape {list(shape)}"
     return f"a {type(value).__name__}"
+
+
+def kind_of(value: Any) -> str:
+    """A number as it is; of all else the kind, for what people write is not repeated in an error."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value) if not abs(value) >= 1e30 else "such a large number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else type(value).__name__
 
 
 def quoted(text: str) -> str:

@@ -8,6 +8,7 @@ import attrs
 from modelapp.app import Generation
 from modelapp.errors import InvalidInput
 from modelapp.generating import Capacity, Text
+from modelapp.mismatch import kind_of
 from modelapp.sampling import Sampling
 from modelapp.suggestions import did_you_mean
 from modelapp.tasks import TASKS
@@ -292,7 +293,7 @@ class _Given:
         return list(value)
 
     def _wrong(self, name: str, wanted: str, value: Any) -> InvalidInput:
-        return InvalidInput(f"{name} must be {wanted}, not {_shown(value)}", field=name.partition(".")[0])
+        return InvalidInput(f"{name} must be {wanted}, not {kind_of(value)}", field=name.partition(".")[0])
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:
@@ -302,16 +303,3 @@ def _is_whole(value: Any) -> TypeGuard[int]:
 def _check_token(name: str, token: int, vocabulary: int) -> None:
     if not 0 <= token < vocabulary:
         raise InvalidInput(f"{name} holds the token {token}; the model's are 0 to {vocabulary - 1}", field=name)
-
-
-def _shown(value: Any) -> str:
-    """A number as it is; of all else the kind, for what people write is not repeated in an error."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value) if not abs(value) >= 1e30 else "such a large number"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "an object" if isinstance(value, Mapping) else type(value).__name__

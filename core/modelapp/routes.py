@@ -93,6 +93,8 @@ class ProtocolRoutes:
     error: ErrorShape
     components: Mapping[str, Mapping[str, object]] = attrs.Factory(dict)
     """What the documents of its routes refer to: OpenAPI's `schemas`, `responses` and the like, by name."""
+    absent: Mapping[str, str] = attrs.Factory(dict)
+    """Paths that it would answer in another app -> what this one lacks for them, which their 404 tells."""
 
 
 class RouteTable:
@@ -165,6 +167,11 @@ class RouteTable:
                 else:
                     return methods, params
         path = path[:_SHOWN_CHARS]
+        raise NotFound(f'there is no route "{path}"; {self._advice(path)}')
+
+    def _advice(self, path: str) -> str:
+        for protocol in self.protocols:
+            if path in protocol.absent:
+                return protocol.absent[path]
         near = get_close_matches(path, self._fixed, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else f"; routes: {', '.join(sorted(self._fixed))}"
-        raise NotFound(f'there is no route "{path}"{hint}')
+        return f'did you mean "{near[0]}"?' if near else f"routes: {', '.join(sorted(self._fixed))}"

@@ -46,6 +46,14 @@ def test_unknown_path_names_a_near_one(path: str, text: str) -> None:
         table().find("POST", path)
 
 
+def test_a_path_that_only_this_app_lacks_says_what_it_lacks() -> None:
+    """In place of a near path, which would not do the same."""
+    absent = {"/v1/embeddings": "no model embeds"}
+    openai = ProtocolRoutes("openai", "/v1", (Route("POST", "/v1/x", answer),), shape("openai"), absent=absent)  # type: ignore[arg-type]
+    with pytest.raises(NotFound, match=r'^there is no route "/v1/embeddings"; no model embeds$'):
+        RouteTable([openai]).find("POST", "/v1/embeddings")
+
+
 def test_wrong_method_names_the_right_ones() -> None:
     """405 carries Allow."""
     with pytest.raises(MethodNotAllowed) as refused:
