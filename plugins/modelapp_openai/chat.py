@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from modelapp.errors import InvalidInput
+from modelapp.mismatch import quoted
 from modelapp.routes import HttpRequest, HttpResponse, HttpStream
 from modelapp.service import ModelService, Service
 from modelapp_openai.events import respond
@@ -187,7 +188,7 @@ def _record(asked: ChatRequest, model: ModelService) -> dict[str, Any]:
     if asked.logprobs:
         record["logprobs"] = asked.top_logprobs or 0
     elif asked.top_logprobs:
-        raise InvalidInput("top_logprobs: needs logprobs = true", field="top_logprobs")
+        raise InvalidInput("top_logprobs needs logprobs = true", field="top_logprobs")
     return record
 
 
@@ -198,10 +199,10 @@ def _text(content: str | list[ContentPart], number: int) -> str:
     for at, part in enumerate(content):
         place = f"messages[{number}].content[{at}]"
         if part.type != "text":
-            told = f'{place}.type: the model reads text, and no "{part.type[:40]}"'
+            told = f'{place}.type must be "text", which is all that the model reads, not {quoted(part.type)}'
             raise InvalidInput(told, field=f"{place}.type")
         if part.text is None:
-            raise InvalidInput(f"{place}.text: is missing", field=f"{place}.text")
+            raise InvalidInput(f"{place}.text is missing", field=f"{place}.text")
         texts.append(part.text)
     return "".join(texts)  # as chat templates are given them elsewhere
 

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import Meta
 
+from modelapp.call import Call
 from modelapp.errors import InvalidInput, ModelFailed
 from modelapp.media import to_base64
 from modelapp.routes import HttpRequest, HttpResponse
-from modelapp.service import Service
+from modelapp.service import ModelService, Service
 from modelapp_openai.listing import EMBEDDING, Listing
 from modelapp_openai.requests import as_asked, ignored, ignored_headers, read_object, texts_of
 
@@ -57,8 +58,9 @@ class Embeddings:
         document = await read_object(request, self._most_bytes)
         asked = as_asked(document, EmbeddingRequest)
         model = self._listing.find(asked.model, EMBEDDING, request.call)
-        rows = [{"text": text} for text in texts_of(asked.input, "input")]
-        answers = cast("Sequence[Mapping[str, Any]]", await model.infer(rows, request.call))
+        texts = texts_of(asked.input, "input")
+        _check(texts, alone=texts[0] is asked.input)
+        answers = await _answers(model, texts, request.call)
         packed = asked.encoding_format == "base64"
         data = [Embedding(at, _vector(one, asked, packed=packed)) for at, one in enumerate(answers)]
         tokens = sum(int(one.get("tokens", 0)) for one in answers)
@@ -66,6 +68,24 @@ class Embeddings:
         return HttpResponse(
             200, msgspec.json.encode(told), headers=ignored_headers(ignored(document, EmbeddingRequest))
         )
+
+
+def _check(texts: Sequence[str | list[int]], *, alone: bool) -> None:
+    """Raise InvalidInput for a text without a character: it has no meaning that a vector could tell."""
+    for number, text in enumerate(texts):
+        if not text:
+            place = "input" if alone else f"input[{number}]"
+            raise InvalidInput(f"{place} is empty", field=place)
+
+
+async def _answers(model: ModelService, texts: Sequence[str | list[int]], call: Call) -> Sequence[Mapping[str, Any]]:
+    """The model's answers. Raises RequestError: what it says of a row's `text` is said of `input`."""
+    try:
+        return cast("Sequence[Mapping[str, Any]]", await model.infer([{"text": text} for text in texts], call))
+    except InvalidInput as error:
+        if error.field != "text":
+            raise
+        raise InvalidInput(error.message.replace('"text"', "input", 1), field="input") from None
 
 
 def _vector(answer: Mapping[str, Any], asked: EmbeddingRequest, *, packed: bool) -> list[float] | str:

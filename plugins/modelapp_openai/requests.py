@@ -10,6 +10,7 @@ import msgspec
 from modelapp.bodies import body_form, inflate, off_loop, read_json
 from modelapp.errors import BadRequest, InvalidInput
 from modelapp.routes import HttpRequest
+from modelapp_openai.misfits import misfit
 
 IGNORED_HEADER = "x-modelapp-ignored"
 """In an answer: the fields of the request that were passed over, since nobody here knows them."""
@@ -17,7 +18,6 @@ MOST_TEXTS = 2048
 """Prompts, or texts to embed, in one request."""
 _MOST_IGNORED = 32
 _PLAIN = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}").fullmatch
-_PLACED = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _Asked = TypeVar("_Asked", bound=msgspec.Struct)
 Refusals: TypeAlias = Mapping[str, tuple[str, tuple[Any, ...]]]
 """Field -> why it is not served, and the values besides null that ask for nothing."""
@@ -40,15 +40,7 @@ def as_asked(document: Mapping[str, Any], kind: type[_Asked]) -> _Asked:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-
-
-def _invalid(text: str) -> InvalidInput:
-    placed = _PLACED.fullmatch(text)
-    what, field = placed.groups() if placed else (text, "")
-    if missing := re.search(r"missing required field `(\w+)`", what):
-        field = f"{field}.{missing[1]}".lstrip(".")
-    return InvalidInput(f"{field}: {what[:1].lower()}{what[1:]}" if field else what, field=field)
+        raise misfit(document, kind, str(error)) from None
 
 
 def ignored(document: Mapping[str, Any], kind: type[msgspec.Struct], path: str = "") -> list[str]:
@@ -83,11 +75,11 @@ def texts_of(given: str | list[Any], field: str) -> list[str | list[int]]:
         return [given]
     several: list[Any] = given if given and isinstance(given[0], str | list) else [given]
     if len(several) > MOST_TEXTS:
-        raise InvalidInput(f"{field}: at most {MOST_TEXTS} of them in one request", field=field)
+        raise InvalidInput(f"{field} holds {len(several)} texts; {MOST_TEXTS} may be in one request", field=field)
     for number, one in enumerate(several):
         if not (isinstance(one, str) or _is_tokens(one)):
             place = f"{field}[{number}]" if several is given else field
-            raise InvalidInput(f"{place}: must be a text, or a list of token ids that is not empty", field=place)
+            raise InvalidInput(f"{place} must be a string, or a list of token ids that is not empty", field=place)
     return several
 
 

@@ -39,7 +39,13 @@ def openai_routes(service: Service) -> ProtocolRoutes:
         for tasks, path, handler, document in work
         if models.doing(tasks)
     ]
-    return ProtocolRoutes("openai", "/v1", (*_about(models, documents), *routes), openai_error, components=components())
+    absent = {path: _lacking(tasks) for tasks, path, _, _ in work if not models.doing(tasks)}
+    every = (*_about(models, documents), *routes)
+    return ProtocolRoutes("openai", "/v1", every, openai_error, components=components(), absent=absent)
+
+
+def _lacking(tasks: tuple[str, ...]) -> str:
+    return "no model of the app has task = " + " or ".join(f'"{task}"' for task in tasks)
 
 
 def _about(models: listing.Listing, documents: Documents) -> list[Route]:

@@ -109,16 +109,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from modelapp import InvalidInput
 from modelapp.media import Audio
 
 
 class Vectors:
-    """The letters a, b and c, counted; a text "nan" has no vector."""
+    """The letters a, b and c, counted; a text "nan" has no vector, and "unreadable" is refused."""
 
     def predict(self, rows: list[dict]) -> list[dict]:
         return [self.one(row["text"]) for row in rows]
 
     def one(self, text):
+        if text == "unreadable":
+            raise InvalidInput('"text" holds no token', field="text")
         found = [text.count(letter) for letter in "abc"] if isinstance(text, str) else text[:3]
         return {"embedding": np.array(found, np.float32) / (0 if text == "nan" else 8), "tokens": len(text)}
 
