@@ -2,9 +2,12 @@
 
 modelapp -C apps/dungeon run
 python apps/dungeon/play.py
+
+Enter alone lets the story go on; `quit`, Ctrl-D or Ctrl-C leaves.
 """
 
 import argparse
+import http.client
 import json
 import sys
 import urllib.error
@@ -12,6 +15,8 @@ import urllib.request
 from collections.abc import Iterator
 
 OPENING = "You are in a dark cave. A dragon sleeps on a pile of gold."
+SENT_TURNS = 200
+"""As many as the narrator takes; it remembers fewer."""
 
 
 def main() -> int:
@@ -21,16 +26,31 @@ def main() -> int:
     asked.add_argument("--opening", default=OPENING)
     asked.add_argument("--temperature", type=float, default=0.0)
     options = asked.parse_args()
+    try:
+        return play(options.url, options.opening, options.temperature)
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return 0
+
+
+def play(url: str, opening: str, temperature: float) -> int:
+    """Turn after turn until the player quits: 0, or 1 where the first one finds no narrator."""
     turns: list[dict[str, str]] = []
-    print(options.opening)
-    while action := _line():
-        request = {"opening": options.opening, "turns": turns, "action": action, "temperature": options.temperature}
+    print(opening)
+    while (action := input("> ").strip()) != "quit":
+        request = {"opening": opening, "turns": turns[-SENT_TURNS:], "action": action, "temperature": temperature}
         told = ""
         try:
-            for text in stream(options.url, request):
+            for text in stream(url, request):
                 print(text, end="", flush=True)
                 told += text
-        except (OSError, RuntimeError) as error:
+        except (OSError, http.client.HTTPException) as error:
+            print(f"\nno narrator answers at {url} ({getattr(error, 'reason', error)})", file=sys.stderr)
+            if not turns:
+                print("start it in another terminal: modelapp -C apps/dungeon run", file=sys.stderr)
+                return 1
+            continue
+        except RuntimeError as error:
             print(f"\n({error})", file=sys.stderr)
             continue
         print()
@@ -55,14 +75,15 @@ def stream(url: str, request: dict[str, object]) -> Iterator[str]:
                         raise RuntimeError(piece["error"]["message"])
                     yield piece.get("text", "")
     except urllib.error.HTTPError as error:
-        raise RuntimeError(json.load(error)["error"]["message"]) from None
+        raise RuntimeError(_said(error)) from None
 
 
-def _line() -> str:
+def _said(error: urllib.error.HTTPError) -> str:
+    """The narrator's own words, or the status where somebody else answers."""
     try:
-        return input("> ").strip()
-    except (EOFError, KeyboardInterrupt):
-        return ""
+        return str(json.load(error)["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return f"HTTP {error.code}: is this the narrator?"
 
 
 if __name__ == "__main__":
