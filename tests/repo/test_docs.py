@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from modelapp.cli.parser import build
+from modelapp.errors import AppFileError
 from modelapp.loader import load_app
 from modelapp.plugins import Plugins
 from modelapp.testing import AppProject
@@ -104,6 +105,18 @@ def test_app_files_load(block, tmp_path, monkeypatch):
     app = load_app(tmp_path / "app.toml", Plugins.load(extra={"acme": modelapp_acme}))
     del sys.modules["modelapp_acme"]
     assert app.name
+
+
+@of("toml", starts="[models.")
+def test_parts_of_app_files_have_no_unknown_key(block, tmp_path):
+    """Whatever else a part lacks, its models are no files here, a key that it shows is one that there is."""
+    (tmp_path / "app.toml").write_text('[app]\nname = "part"\n' + block.text)
+    problems = ()
+    try:
+        load_app(tmp_path / "app.toml", Plugins.load())
+    except AppFileError as error:
+        problems = error.problems
+    assert [problem.message for problem in problems if problem.code == "MA010"] == []
 
 
 def test_every_whole_app_is_recognised():
