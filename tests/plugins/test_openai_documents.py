@@ -74,8 +74,8 @@ def test_only_routes_that_have_a_model_are_there(tmp_path: Path) -> None:
             "/v1/models", "/v1/models/{model}",
         ]  # fmt: skip
         missing = app.post("/v1/chat/completions", {"model": "any", "messages": []})
-    assert missing.status == 404
         vectors = app.post("/v1/embeddings", {"model": "any", "input": "x"}).json()["error"]["message"]
+    assert missing.status == 404
     assert missing.json()["error"]["message"].startswith('there is no route "/v1/chat/completions"')
     assert vectors == 'there is no route "/v1/embeddings"; no model of the app has task = "embeddings"'
 
