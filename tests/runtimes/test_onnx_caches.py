@@ -1,6 +1,7 @@
 """Caches: memory that the library writes to in place, is copied by tokens, and is given back by rows."""
 
 import mmap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ CAPACITY = 200
 
 def resident_kb() -> int:
     """Memory of this process that is really there."""
-    with open("/proc/self/smaps_rollup") as file:
+    with Path("/proc/self/smaps_rollup").open() as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
 
 

@@ -4,8 +4,8 @@
     python apps/dungeon/models/train_tiny_gpt2.py /tmp/tiny_gpt2 --games 70 --train-s 800
 
 Games with other seeds are held out. It is good enough when they cost at most 0.6 bits a character; the exit code says
-whether that was reached. The numbers above reached 0.55 on one core; 1,400 seconds on the same games reached no more. That
-is the form of a reply, and not its sense.
+whether that was reached. The numbers above reached 0.55 on one core; 1,400 seconds on the same games reached no more.
+That is the form of a reply, and not its sense.
 """
 
 import argparse
