@@ -182,4 +182,5 @@ def test_prometheus_sees_what_clients_sent_and_calls_for_help(tmp_path, start, c
             for target in panel.get("targets", ()):
                 filled = target["expr"].replace("$__rate_interval", "1m")
                 found = prometheus.query(re.sub(r"\$\w+", ".*", filled))
-                assert found or "first_chunk" in filled, filled
+                of_texts = re.search(r"first_chunk|token|sequences", filled)  # and no model here writes any
+                assert found or of_texts, filled

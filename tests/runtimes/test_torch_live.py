@@ -55,6 +55,9 @@ def project(tmp_path: Path) -> AppProject:
 def test_what_does_not_fit_is_answered_all_the_same(project: AppProject) -> None:
     """Requests at once, more than there is memory for in one run: each has its answer, and later runs are smaller."""
     with project.serve("--verbose") as app, ThreadPoolExecutor(24) as clients:
+        eight = {"name": "x", "datatype": "FP32", "shape": [8, 4], "data": [1.0] * 32}  # one run, which cannot fit
+        together = app.post("/v2/models/net/infer", {"inputs": [eight]})
+        assert together.json()["outputs"][0]["data"] == [4.0] * 8
         answers = list(clients.map(lambda number: app.post("/score", {"x": [number, 1, 0, 0]}), range(96)))
         assert [answer.status for answer in answers] == [200] * 96
         assert [answer.json() for answer in answers] == [{"y": number + 1.0} for number in range(96)]
