@@ -6,7 +6,7 @@ from time import monotonic, thread_time
 from typing import Any, NamedTuple, Protocol
 
 from modelapp.batching import OVER, Batch, Part, Work
-from modelapp.call import too_late
+from modelapp.call import client_left, too_late
 from modelapp.cpuclock import clock_of_this_loop
 from modelapp.current import work_for
 from modelapp.errors import Cancelled
@@ -70,9 +70,14 @@ class Runner:
         if run.cancelled:
             raise Cancelled("nobody waits for this run any more")
         now_s = self._clock()
-        wanted = [work for work in works if work.state is not OVER and not work.is_late(now_s)]
+        wanted = [work for work in works if work.state is not OVER and not _is_gone(work) and not work.is_late(now_s)]
         answers = self._execution.run([work.part for work in wanted], run) if wanted else ()
         if len(wanted) == len(works):
             return answers
         found = dict(zip(wanted, answers, strict=True))
-        return [found[work] if work in found else too_late() for work in works]
+        return [found[work] if work in found else client_left() if _is_gone(work) else too_late() for work in works]
+
+
+def _is_gone(work: Work) -> bool:
+    """Whether its client left without the queue having been told: quick requests are not watched."""
+    return work.call is not None and work.call.gone

@@ -24,7 +24,7 @@ LABELS: Mapping[str, str] = {
     "endpoint": "the endpoint; empty where a request came to none",
     "model": "the model; of a request, the one it called past the endpoints, or the arm of a split that answered it",
     "outcome": "`ok`, or the code of the error ([http.md](http.md#errors))",
-    "protocol": "`natural`, `oip`, `grpc` and the like; empty where a path belongs to none",
+    "protocol": "`natural`, `oip`, `openai`, `grpc` and the like; empty where a path belongs to none",
     "python": "the version of Python",
     "release": "the release that answered",
     "token": "the name of the bearer token; empty without one",
