@@ -8,6 +8,9 @@ import attrs
 
 from modelapp.errors import InvalidInput
 
+STUCK_S = 1.0
+"""How long work may go on that nobody waits for, before it counts as work that does not end."""
+
 
 @attrs.frozen
 class Limits:

@@ -7,14 +7,12 @@ outcome, by `bury` when its model dies, or by its own waiter, who gives up with 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from modelapp.batching import OVER, RUNNING, WAITING, Batch, Limits, Work
+from modelapp.batching import OVER, RUNNING, STUCK_S, WAITING, Batch, Limits, Work
 from modelapp.batchqueue import BatchQueue
 from modelapp.costs import CostLine
 from modelapp.drainrate import DrainRate
 from modelapp.errors import InvalidInput, QueueFull
 from modelapp.pacing import Pacing
-
-_STUCK_S = 1.0
 
 
 def check_size(rows: int, limits: Limits, *, what: str = "rows", field: str = "") -> None:
@@ -145,7 +143,7 @@ class Dispatcher:
     def is_stuck(self, now_s: float) -> bool:
         """Whether every slot is taken by a run that nobody has waited for in the last second: nobody can be served."""
         since = [now_s if batch.deserted_s is None else batch.deserted_s for batch in self.running]
-        return self.busy and now_s - max(since) > _STUCK_S
+        return self.busy and now_s - max(since) > STUCK_S
 
     def _awaited(self) -> Iterable[Work]:
         return (work for batch in self.running for work in batch.works if work.state is RUNNING)

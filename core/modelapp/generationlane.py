@@ -17,6 +17,7 @@ from modelapp.observing import InProgress, ModelFigures
 from modelapp.prompts import GenerationRequest, read_request
 from modelapp.runtime import Records, Rows
 from modelapp.sampling import Chosen
+from modelapp.together import Together
 
 _LONG_CHARS = 4096
 _LONG_ANSWER_TOKENS = 512
@@ -99,7 +100,7 @@ class GenerationLane:
             raise InvalidInput("a request must hold at least one row")
         if len(requests) == 1:
             return [await self._answered(requests[0], await self._generator.whole(requests[0], call))]
-        async with _Together() as group:
+        async with Together() as group:
             answers = [group.create_task(self._generator.whole(request, call)) for request in requests]
         pairs = zip(requests, answers, strict=True)
         return [await self._answered(request, answer.result()) for request, answer in pairs]
@@ -183,13 +184,3 @@ def _logprob(text: Text, chosen: Chosen) -> dict[str, Any]:
         "logprob": chosen.logprob,
         "top": [{"token": text.token_text(token), "id": token, "logprob": logprob} for token, logprob in chosen.top],
     }
-
-
-class _Together(asyncio.TaskGroup):
-    """A group whose error is that of its first failing member, for requests of several rows."""
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        try:
-            await super().__aexit__(kind, error, trace)
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None

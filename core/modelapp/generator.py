@@ -209,7 +209,7 @@ class Generator:
         now_s = self._clock()
         if error is not None:  # the engine could not even free a slot
             step.outcomes = dict.fromkeys(step.members, error)
-        self.schedule.ended(step, now_s)
+        self.schedule.ended(step)
         self._meter.account(step, now_s)
         told: list[tuple[Decoding, Fragment]] = []
         failed: list[tuple[Decoding, BaseException]] = []

@@ -83,7 +83,7 @@ class Meter:
             infer_s=infer_s,
             cpu_s=ended.cpu_s,
             extra_runs=ended.extra_runs,
-            outcome=_outcome(ended.outcomes),
+            outcome=outcome_code(ended.outcomes),
             queued_s=tuple([work.arrived_s for work in batch.works]),
         )
         for work in batch.works:
@@ -96,7 +96,7 @@ class Meter:
         self._observers.run_ended(run)
 
 
-def _outcome(outcomes: Sequence[Any]) -> str:
+def outcome_code(outcomes: Sequence[Any]) -> str:
     """ "ok" where anybody got an answer, else the code of the first error."""
     for outcome in outcomes:
         if not isinstance(outcome, BaseException):

@@ -1,5 +1,6 @@
 """A model's file, looked at before a library is: what is plainly none is told in words that no library has."""
 
+import hashlib
 from pathlib import Path
 
 from modelapp.errors import LoadError
@@ -21,3 +22,9 @@ def head(path: Path, model: str) -> bytes:
     if begins == _LFS:
         raise LoadError(f"{path} is a Git LFS pointer, not the model", model=model, help="git lfs pull")
     return begins
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

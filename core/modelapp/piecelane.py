@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import Any
 
-from modelapp.batching import Limits
+from modelapp.batching import STUCK_S, Limits
 from modelapp.blame import failure
 from modelapp.call import Call, client_left, too_late
 from modelapp.cpuclock import clock_of_this_loop
@@ -25,8 +25,6 @@ from modelapp.runtime import Run, Streams
 
 AHEAD = 64
 """Pieces that a model may be ahead of who takes them."""
-_STUCK_S = 1.0
-"""How long after its client a stream may go on before it counts as one that does not end."""
 
 
 class Telling:
@@ -92,7 +90,7 @@ class PieceLane:
     def is_stuck(self, now_s: float) -> bool:
         """Whether every thread works for somebody who is gone, and does not end."""
         return len(self._running) >= self._limits.concurrency and all(
-            one.left_s and now_s - one.left_s > _STUCK_S for one in self._running
+            one.left_s and now_s - one.left_s > STUCK_S for one in self._running
         )
 
     def tune(self, limits: Limits) -> None:

@@ -18,6 +18,7 @@ from modelapp.mismatch import told
 from modelapp.runtime import Rows
 from modelapp.served import ServedModel
 from modelapp.tasks import TASKS
+from modelapp.together import Together
 
 Values: TypeAlias = Mapping[str, Any]
 Node: TypeAlias = Callable[[Values, Call], Awaitable[Any]]
@@ -208,13 +209,9 @@ class Pipeline:
                     await ended[need]
             known[name] = await node({need: known[need] for need in needs}, call)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for name, needs, node in steps:
-                    ended[name] = group.create_task(run_step(name, needs, node))
-        except BaseExceptionGroup as errors:
-            told = next((error for error in errors.exceptions if isinstance(error, RequestError)), None)
-            raise (told or errors.exceptions[0]) from None
+        async with Together() as group:
+            for name, needs, node in steps:
+                ended[name] = group.create_task(run_step(name, needs, node))
 
 
 async def _prepared(function: Function, call: Call, values: Values) -> Values:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from modelapp.call import Call
 from modelapp.cpuclock import clock_of_this_loop
 from modelapp.decoding import Decoding
-from modelapp.errors import RequestError
+from modelapp.metering import outcome_code
 from modelapp.observing import ModelFigures, ModelRun, Observers, RunSums
 from modelapp.steps import Step
 
@@ -69,7 +69,7 @@ class StepMeter:
                 infer_s=step.infer_s,
                 cpu_s=self._cpu_s,
                 extra_runs=step.extra_runs,
-                outcome="ok" if chose or None in step.outcomes.values() else _code(step),
+                outcome=outcome_code(list(step.outcomes.values())),
                 step=True,
                 tokens_in=sum(fed for one, fed in step.fed.items() if one.reading),
                 firsts_s=tuple(now_s - one.arrived_s for one in chose if not one.last_s),
@@ -119,14 +119,8 @@ class StepMeter:
             device=self._device,
             calls=(call,),
             rows=len(decodings),
-            cost=call.tokens_in + call.tokens_out,
+            cost=len(decodings[0].request.prompt) + sum(len(one.chosen) for one in decodings),
             started_s=started_s,
             ended_s=now_s,
             queued_s=(arrived_s,),
         )
-
-
-def _code(step: Step) -> str:
-    """The code of the first error."""
-    first = next((outcome for outcome in step.outcomes.values() if outcome is not None), None)
-    return first.code if isinstance(first, RequestError) else "model_failed"

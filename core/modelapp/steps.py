@@ -9,7 +9,7 @@ from typing import cast
 
 import attrs
 
-from modelapp.batching import OVER, WAITING, Limits, Work
+from modelapp.batching import OVER, STUCK_S, WAITING, Limits, Work
 from modelapp.batchqueue import BatchQueue
 from modelapp.costs import CostLine
 from modelapp.decoding import Decoding
@@ -24,7 +24,7 @@ class Step:
     """One run of the model. Whoever runs it first empties `release`, then admits `joining` while there is room."""
 
     __slots__ = (
-        "budget", "deserted_s", "ended_s", "error", "extra_runs", "fed", "infer_s", "joining", "outcomes", "reading",
+        "budget", "deserted_s", "extra_runs", "fed", "infer_s", "joining", "outcomes", "reading",
         "release", "started_s", "writing",
     )  # fmt: skip
 
@@ -46,7 +46,6 @@ class Step:
         self.budget = budget
         """The most tokens of prompts."""
         self.started_s = started_s
-        self.ended_s = 0.0
         self.infer_s = 0.0
         """Seconds that the model itself took."""
         self.extra_runs = 0
@@ -159,10 +158,9 @@ class Schedule:
             one.state = OVER
         late += cast("list[Decoding]", overdue)
 
-    def ended(self, step: Step, now_s: float) -> None:
+    def ended(self, step: Step) -> None:
         """A step has run, whatever came of it. Those that it admitted are active, unless nobody waits for them."""
         self.running = None
-        step.ended_s = now_s
         self._release[:0] = step.release  # where it failed before it came so far
         self._door = [
             one for one in self._door if one.slot is None and one.state is not OVER and one not in step.outcomes
@@ -226,10 +224,10 @@ class Schedule:
         self.drop(everyone, now_s)
         return everyone
 
-    def is_stuck(self, now_s: float, *, patience_s: float = 1.0) -> bool:
-        """Whether a step runs that nobody has waited for in the last `patience_s`: nobody can be served."""
+    def is_stuck(self, now_s: float) -> bool:
+        """Whether a step runs that nobody has waited for in the last second: nobody can be served."""
         since_s = None if self.running is None else self.running.deserted_s
-        return since_s is not None and now_s - since_s > patience_s
+        return since_s is not None and now_s - since_s > STUCK_S
 
     def __iter__(self) -> Iterator[Decoding]:
         """All that are not over."""

@@ -13,6 +13,8 @@ from typing import Any
 
 import attrs
 
+from modelapp.modelfile import sha256_of
+
 # A StringStringEntryProto with the key "location", up to the length of its value (a varint of one or two bytes).
 _LOCATION = re.compile(rb"\x0a\x08location\x12(?:([\x00-\x7f])|([\x80-\xff])([\x00-\x7f]))", re.DOTALL)
 
@@ -35,14 +37,14 @@ class GraphCache:
         for part in (_processor(), *facts):
             digest.update(part.encode() + b"\0")
         for path in (model, *_external_data(model)):
-            digest.update(_digest(path).encode())
+            digest.update(sha256_of(path).encode())
         return cls(folder, digest.hexdigest()[:32])
 
     def load(self, create: Callable[[Path], Any]) -> Any:
         """What `create` makes of the entry, or None where there is none; a damaged entry is removed."""
         for path in sorted(self.folder.glob(f"{self.key}-*.onnx")):
             try:
-                if path.stem.endswith("-" + _digest(path)):
+                if path.stem.endswith("-" + sha256_of(path)):
                     return create(path)
             except Exception:  # noqa: S110 -- whatever is wrong with it, the graph is made anew
                 pass
@@ -58,12 +60,7 @@ class GraphCache:
             path = Path(workshop) / "graph.onnx"
             yield path
             if path.is_file():
-                path.replace(self.folder / f"{self.key}-{_digest(path)}.onnx")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+                path.replace(self.folder / f"{self.key}-{sha256_of(path)}.onnx")
 
 
 def _external_data(model: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from safetensors.torch import save_model
 
+from modelapp.modelfile import sha256_of
 from modelapp.runtime import Placement
 from modelapp_torch import Options
 from modelapp_torch.modelfolder import WEIGHTS, ModelFolder
@@ -37,7 +38,7 @@ class GgufCache:
         """Where a GGUF file is kept unfolded; None where the model is no such file, or nothing can be kept."""
         if not folder.gguf or placement.cache_dir is None:
             return None
-        facts = (_digest(folder.path / folder.gguf), options.dtype, version("transformers"), version("gguf"))
+        facts = (sha256_of(folder.path / folder.gguf), options.dtype, version("transformers"), version("gguf"))
         key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
         return cls(placement.cache_dir / "torch" / f"gguf-{key}", folder)
 
@@ -45,7 +46,7 @@ class GgufCache:
         """The folder, None where it is not there; a damaged one is removed."""
         try:
             known: Mapping[str, str] = json.loads((self.entry / _MANIFEST).read_text("utf-8"))
-            if known and all(_digest(self.entry / name) == digest for name, digest in known.items()):
+            if known and all(sha256_of(self.entry / name) == digest for name, digest in known.items()):
                 config = json.loads((self.entry / "config.json").read_text("utf-8"))
                 return attrs.evolve(self.folder, path=self.entry, gguf="", config=config)
         except FileNotFoundError:
@@ -78,10 +79,5 @@ def _write(model: Any, tokenizer: Any, made: Path) -> None:
     (made / "config.json").write_text(json.dumps(config), "utf-8")
     model.generation_config.save_pretrained(made)
     tokenizer.save_pretrained(made)
-    digests = {path.name: _digest(path) for path in sorted(made.iterdir())}
+    digests = {path.name: sha256_of(path) for path in sorted(made.iterdir())}
     (made / _MANIFEST).write_text(json.dumps(digests), "utf-8")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -70,7 +70,7 @@ class Driver:
         run_step(self.engine, step, clock=self.clock)
         step.infer_s = 0.001 * (20 + step.tokens)
         self.clock.advance(step.infer_s)
-        self.schedule.ended(step, self.clock())
+        self.schedule.ended(step)
         for one, outcome in step.outcomes.items():
             if one.state is OVER or outcome is None:
                 continue
