@@ -17,7 +17,7 @@ from modelapp.modelfile import head
 from modelapp.runtime import Artefact
 from modelapp_torch import Options
 from modelapp_torch.exported import open_exported
-from modelapp_torch.failures import reason
+from modelapp_torch.failures import unloadable
 from modelapp_torch.program import Program, declared, refuse, undeclared
 
 Opener: TypeAlias = Callable[[Artefact, Options, torch.device], Program]
@@ -60,11 +60,7 @@ def _open_compiled(artefact: Artefact, options: Options, device: torch.device) -
         facts = model.loader.get_metadata()
         spec = json.loads(model.loader.get_call_spec()[0])[1]["children_spec"]
     except Exception as error:
-        raise LoadError(
-            f"{path} cannot be loaded by torch {torch.__version__}: {reason(error)}",
-            model=artefact.name,
-            help="compile it again with this version, on this kind of machine",
-        ) from None
+        raise unloadable(artefact, error, "compile it again with this version, on this kind of machine") from None
     _compare(facts, device, artefact)
     inputs = declared(options.inputs, artefact, "inputs")
     positional = len(spec[0]["children_spec"])
@@ -109,10 +105,8 @@ def _open_scripted(artefact: Artefact, options: Options, device: torch.device) -
             warnings.simplefilter("ignore", DeprecationWarning)  # whoever serves the file cannot change it
             module: Any = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call] # untyped there
     except Exception as error:
-        raise LoadError(
-            f"{path} cannot be loaded by torch {torch.__version__}: {reason(error)}",
-            model=artefact.name,
-            help="compare size and digest, or write it again with this version of torch",
+        raise unloadable(
+            artefact, error, "compare size and digest, or write it again with this version of torch"
         ) from None
     takes = tuple(one.name for one in module.forward.schema.arguments[1:])
     inputs = declared(options.inputs, artefact, "inputs")

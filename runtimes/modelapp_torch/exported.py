@@ -8,7 +8,7 @@ from modelapp.errors import LoadError
 from modelapp.runtime import Artefact
 from modelapp.signature import Dim, TensorSpec
 from modelapp_torch import Options
-from modelapp_torch.failures import reason
+from modelapp_torch.failures import unloadable
 from modelapp_torch.program import Program, declared, refuse
 
 
@@ -24,10 +24,8 @@ def open_exported(artefact: Artefact, options: Options, device: torch.device) ->
             program = move_to_device_pass(program, device)
         module = program.module()
     except Exception as error:
-        raise LoadError(
-            f"{path} cannot be loaded by torch {torch.__version__}: {reason(error)}",
-            model=artefact.name,
-            help="compare size and digest, or export it again with this version of torch",
+        raise unloadable(
+            artefact, error, "compare size and digest, or export it again with this version of torch"
         ) from None
     positional = _positional(program, artefact)
     specs = _inputs(program, artefact)

@@ -2,8 +2,8 @@
 
 import torch
 
-from modelapp.errors import ModelDied, ModelFailed, OutOfMemory, RequestError, is_out_of_memory
-from modelapp.runtime import Run
+from modelapp.errors import LoadError, ModelDied, ModelFailed, OutOfMemory, RequestError, is_out_of_memory
+from modelapp.runtime import Artefact, Run
 
 _NOISE = ("\nException raised from", "\nC++ CapturedTraceback", "\nWhile executing", "\nOriginal traceback")
 """What follows these is a traceback of the library's."""
@@ -19,6 +19,15 @@ def reason(error: BaseException) -> str:
     for mark in _NOISE:
         text = text.partition(mark)[0]
     return " ".join(text.split()) or type(error).__name__
+
+
+def unloadable(artefact: Artefact, error: BaseException, help: str) -> LoadError:
+    """What to raise where torch cannot open the artefact's file."""
+    return LoadError(
+        f"{artefact.source} cannot be loaded by torch {torch.__version__}: {reason(error)}",
+        model=artefact.name,
+        help=help,
+    )
 
 
 def run_failure(error: Exception, run: Run, where: str = "") -> RequestError | None:

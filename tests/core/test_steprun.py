@@ -64,7 +64,7 @@ def go_on(schedule: Schedule, engine: NullEngine) -> None:
 
 def end(schedule: Schedule, step: Step) -> None:
     """Take over what came of it."""
-    schedule.ended(step, 1.0)
+    schedule.ended(step)
     for one, outcome in step.outcomes.items():
         if isinstance(outcome, Chosen):
             one.accept(outcome, 1.0)
@@ -186,7 +186,7 @@ def test_a_slot_that_could_not_be_taken_back_holds_up_no_other() -> None:
     engine.fails_to_release = {step.release[0]}
     with pytest.raises(ValueError, match="as scripted"):
         run_step(engine, step)
-    schedule.ended(step, 1.0)
+    schedule.ended(step)
     go_on(schedule, engine)
     assert engine.used_slots == 1
     assert schedule.idle
@@ -201,7 +201,7 @@ def test_an_engine_that_never_has_room_is_not_asked_for_ever() -> None:
     assert step is not None
     run_step(engine, step)
     assert isinstance(step.outcomes[large], OutOfMemory)
-    schedule.ended(step, 0.0)
+    schedule.ended(step)
     schedule.drop([large], 0.0)
     go_on(schedule, engine)
     assert list(schedule.active) == [small]
